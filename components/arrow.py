@@ -227,6 +227,18 @@ def array_to_arrow(values: np.ndarray) -> pyarrow.Array:
     return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(values.dtype), len(values), [None, buffer])
 
 
+def copy_bytes(content: bytes) -> pyarrow.Buffer:
+    """Copies bytes into Arrow's memory.
+
+    If one of Arrow's threads drops bytes of Python while the interpreter ends, the process aborts.
+    """
+    import pyarrow
+
+    stream = pyarrow.BufferOutputStream()
+    stream.write(content)
+    return stream.getvalue()
+
+
 def mask_column(column: pyarrow.ChunkedArray, valid: np.ndarray) -> pyarrow.ChunkedArray:
     """A column whose values are missing where a mask, (rows,), is False."""
     import pyarrow

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.ragged import offsets_of
+from components.ragged import compact_texts, offsets_of
 from components.types import Ragged, Strings, Values
 
 # Of MurmurHash3's 64-bit finalizer (Appleby, 2008), and 2^64 divided by the golden ratio.
@@ -50,8 +50,9 @@ def hash_values(values: Values, valid: np.ndarray | None = None) -> np.ndarray:
 
 def _hash_column(values: Values) -> np.ndarray:
     if isinstance(values, Strings):
-        hashes = _hash_strings(values.data, values.offsets)
-        return hashes if values.indices is None else hashes[values.indices]
+        data, offsets, indices = compact_texts(values)  # a dictionary may have the strings of many other rows
+        hashes = _hash_strings(data, offsets)
+        return hashes if indices is None else hashes[indices]
     if isinstance(values, Ragged):
         lengths = np.diff(values.offsets)
         positions = np.arange(values.offsets[-1] - values.offsets[0]) - np.repeat(

@@ -138,7 +138,7 @@ def take_rows(values: Any, rows: np.ndarray) -> Any:
 
 
 def concatenate(values: Sequence[Any]) -> Any:
-    """The rows of columns one after another.
+    """The rows of columns one after another. Arrays that are pieces of one array, in its order, aren't copied.
 
     Args:
         values: the columns, at least one. Those without rows may have another type: an empty list doesn't show it.
@@ -154,7 +154,22 @@ def concatenate(values: Sequence[Any]) -> Any:
     if isinstance(filled[0], Ragged):
         offsets = offsets_of(np.concatenate([np.diff(each.offsets) for each in filled]))
         return Ragged(concatenate([each.values for each in filled]), offsets)
-    return _concatenate_strings(filled) if isinstance(filled[0], Strings) else np.concatenate(filled)
+    return _concatenate_strings(filled) if isinstance(filled[0], Strings) else concatenate_arrays(filled)
+
+
+def concatenate_arrays(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """`np.concatenate`, but a single array isn't copied, and pieces of one array, in its order, become a view of it."""
+    first = arrays[0]
+    if len(arrays) == 1:
+        return first
+    end = first.ctypes.data
+    for each in arrays:
+        is_next = each.base is first.base and each.ctypes.data == end and each.flags.c_contiguous
+        if first.base is None or not is_next or each.dtype != first.dtype or each.shape[1:] != first.shape[1:]:
+            return np.concatenate(arrays)
+        end += each.nbytes
+    shape = (sum(map(len, arrays)), *first.shape[1:])
+    return np.lib.stride_tricks.as_strided(first, shape, first.strides, writeable=False)
 
 
 def _describe_type(values: Any) -> str:
@@ -167,8 +182,10 @@ def _describe_type(values: Any) -> str:
 
 def _concatenate_strings(values: Sequence[Strings]) -> Strings:
     first = values[0]
-    if all(each.data is first.data and each.offsets is first.offsets and each.indices is not None for each in values):
-        return first._replace(indices=np.concatenate([each.indices for each in values]))
+    if all(each.data is first.data and each.offsets is first.offsets for each in values):
+        indices = [each.indices for each in values if each.indices is not None]
+        if len(indices) == len(values):
+            return first._replace(indices=concatenate_arrays(indices))
     compact = [compact_texts(each) for each in values]
     data = np.concatenate([each.data for each in compact])
     offsets = offsets_of(np.concatenate([np.diff(each.offsets) for each in compact]))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.ragged import concatenate, offsets_of, take_rows
+from components.ragged import concatenate, concatenate_arrays, offsets_of, take_rows
 from components.types import Block, DataError, LazyColumns, Source, Values
 
 
@@ -129,39 +129,54 @@ class TrackedBlock(Block):
 def concatenate_blocks(blocks: Iterable[TrackedBlock]) -> TrackedBlock | None:
     """The rows of blocks in one block. None: there are none. Columns that weren't read are still read when used.
 
+    Blocks that only the iterable has leave the memory column by column.
+
     Raises:
         DataError: a column has values of different types.
     """
     blocks = [*blocks]
     if len(blocks) < 2:
         return blocks[0] if blocks else None
+    first = dataclasses.replace(
+        blocks[0],
+        columns={},
+        valid=concatenate_masks(blocks, [block.rows for block in blocks]),
+        source_rows=concatenate_arrays([block.source_rows for block in blocks]),
+        computed=frozenset[str]().union(*(block.computed for block in blocks)),
+    )
     names = [*dict.fromkeys(name for block in blocks for name in block.columns)]
-    read = [block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns for block in blocks]
+    read = [dict(_get_read_columns(block)) for block in blocks]
+    unread = {name for name in names if not all(name in each for each in read)}
+    blocks = [block.select_columns(unread) for block in blocks] if unread else []
     columns: Mapping[str, Values] = {
-        name: concatenate_column(name, blocks) for name in names if all(name in each for each in read)
+        name: concatenate_column(name, [each.pop(name) for each in read]) for name in names if name not in unread
     }
-    source_rows = np.concatenate([block.source_rows for block in blocks])
-    if readers := {name: partial(_read_rows, name, blocks) for name in names if name not in columns}:
-        columns = LazyColumns(columns, readers, np.arange(len(source_rows)))
-    valid = concatenate_masks(blocks, [block.rows for block in blocks])
-    computed = frozenset[str]().union(*(block.computed for block in blocks))
-    return dataclasses.replace(blocks[0], columns=columns, valid=valid, source_rows=source_rows, computed=computed)
+    if unread:
+        readers = {name: partial(_read_rows, name, blocks) for name in names if name in unread}
+        columns = LazyColumns(columns, readers, np.arange(first.rows))
+    return dataclasses.replace(first, columns=columns)
 
 
-def concatenate_column(name: str, blocks: Sequence[Block]) -> Values:
-    """A column of all blocks. Raises DataError, which names it, if it has values of different types."""
+def _get_read_columns(block: TrackedBlock) -> Mapping[str, Values]:
+    return block.columns.read_columns if isinstance(block.columns, LazyColumns) else block.columns
+
+
+def concatenate_column(name: str, values: Sequence[Values]) -> Values:
+    """A column of several blocks. Raises DataError, which names it, if it has values of different types."""
     try:
-        values: Values = concatenate([block.columns[name] for block in blocks])
+        joined: Values = concatenate(values)
     except DataError as error:
         raise DataError(f"column `{name}`: {error}") from None
-    return values
+    return joined
 
 
 def concatenate_masks(blocks: Sequence[Block], sizes: Sequence[int]) -> dict[str, np.ndarray]:
     """The masks of all blocks, of these numbers of rows, for each column that has a mask in any of them."""
     names = dict.fromkeys(name for block in blocks for name in block.valid)
     pairs = [*zip(blocks, sizes, strict=True)]
-    return {name: np.concatenate([each.valid.get(name, np.ones(size, bool)) for each, size in pairs]) for name in names}
+    return {
+        name: concatenate_arrays([each.valid.get(name, np.ones(size, bool)) for each, size in pairs]) for name in names
+    }
 
 
 def _read_rows(name: str, blocks: Sequence[TrackedBlock], rows: np.ndarray) -> Values:
@@ -171,5 +186,6 @@ def _read_rows(name: str, blocks: Sequence[TrackedBlock], rows: np.ndarray) -> V
     order = np.argsort(numbers, kind="stable")
     used = np.unique(numbers) if len(rows) else np.zeros(1, np.int64)
     taken = [blocks[number].select_columns({name}).take(rows[numbers == number] - starts[number]) for number in used]
-    values: Values = take_rows(concatenate_column(name, taken), np.argsort(order, kind="stable"))
+    joined = concatenate_column(name, [block.columns[name] for block in taken])
+    values: Values = take_rows(joined, np.argsort(order, kind="stable"))
     return values

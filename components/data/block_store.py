@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.data.arrays import list_arrays
-from components.data.column_store import MAX_ARRAY_BYTES, map_arrays
+from components.data.column_store import MAX_ARRAY_BYTES, map_arrays, release_maps
 from components.ragged import compact_texts
 from components.tracked_block import TrackedBlock
 from components.types import LazyColumns, Values
@@ -56,6 +56,10 @@ class BlockStore:
             self._blocks.append(_replace_values(block, mapped))
         self.disk_bytes += self._waiting_bytes
         self._waiting, self._waiting_bytes = [], 0
+
+    def release(self) -> None:
+        """Lets the temporary files leave the memory, until they are used again."""
+        release_maps(self._maps)
 
     def view(self, change: Callable[[TrackedBlock], TrackedBlock]) -> BlockStore:
         """The same blocks, each of which is changed whenever it is read. They are kept once."""

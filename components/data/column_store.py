@@ -94,11 +94,7 @@ class ColumnStore(ABC):
 
     def release(self) -> None:
         """Lets the temporary files leave the memory, until they are used again."""
-        if not self.maps or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        library = ctypes.CDLL(None)
-        for content in self.maps:
-            library.madvise(ctypes.c_void_p(content.address), ctypes.c_size_t(content.size), mmap.MADV_DONTNEED)
+        release_maps(self.maps)
 
     def _check_texts(self, name: str, column: pyarrow.ChunkedArray) -> None:
         """Raises DataError for a text that isn't UTF-8, or another array that isn't valid."""
@@ -255,6 +251,15 @@ def _replace_mappable(values: Any, mapped: Iterator[np.ndarray]) -> Any:
         replaced = [_replace_mappable(each, mapped) for each in values]
         return values._make(replaced) if hasattr(values, "_make") else tuple(replaced)
     return next(mapped) if _is_mappable(values) else values
+
+
+def release_maps(maps: Sequence[pyarrow.Buffer]) -> None:
+    """Lets temporary files that are mapped leave the memory, until they are used again."""
+    if not maps or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    library = ctypes.CDLL(None)
+    for content in maps:
+        library.madvise(ctypes.c_void_p(content.address), ctypes.c_size_t(content.size), mmap.MADV_DONTNEED)
 
 
 def map_file(write: Callable[[Any], None], maps: list[pyarrow.Buffer]) -> pyarrow.Buffer:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from components.arrow import copy_bytes
 from components.data.column_types import (
     CastError,
     Field,
@@ -155,7 +156,7 @@ class _Reader:
         options = arrow_json.ParseOptions(explicit_schema=pyarrow.schema([*types.items()]))
         try:
             return arrow_json.read_json(
-                pyarrow.BufferReader(lines), arrow_json.ReadOptions(block_size=len(lines)), options
+                pyarrow.BufferReader(copy_bytes(lines)), arrow_json.ReadOptions(block_size=len(lines)), options
             )
         except pyarrow.ArrowInvalid as error:
             if (match := ROW.fullmatch(str(error).splitlines()[0])) is None:

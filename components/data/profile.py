@@ -96,7 +96,7 @@ class Profile:
         numbers = self.numbers
         all_whole = self.kind == "float" and len(numbers) > 0 and bool(is_whole(numbers).all())
         if all_whole or self.kind in ("int", "bool"):
-            return _count_integers(numbers.astype(np.int64))
+            return _count_integers(numbers.astype(np.int64, copy=False))
         return None
 
     @property
@@ -160,7 +160,7 @@ class Profile:
 
     @cached_property
     def is_far_from_zero(self) -> bool:
-        numbers = self.numbers.astype(np.float64)
+        numbers = self.numbers.astype(np.float64, copy=False)
         with np.errstate(all="ignore"):
             return bool(0 < FAR_STDS * numbers.std() < abs(numbers.mean()))
 
@@ -207,7 +207,8 @@ class Profile:
             values, codes = values.astype("datetime64[D]").astype(np.int64), DATE_CODES
         usable = np.isfinite(values) if self.valid is None else np.isfinite(values) & self.valid
         found = []
-        for code in _find_codes(values[usable].astype(np.float64), codes):
+        present = values if usable.all() else values[usable]
+        for code in _find_codes(present.astype(np.float64, copy=False), codes):
             rows = np.flatnonzero((values == code) & usable)
             if len(rows) < min_rows:
                 continue
@@ -327,13 +328,14 @@ def _are_short(tags: Iterable[str]) -> bool:
 
 def skewness(values: np.ndarray) -> float:
     """The third standardized moment of numbers; 0 if they are constant or not all finite."""
-    numbers = values.astype(np.float64)
+    numbers = values.astype(np.float64, copy=False)
     with np.errstate(all="ignore"):
         deviations = numbers - numbers.mean()
         std = math.sqrt(np.square(deviations).mean())
     if not (0 < std < math.inf):
         return 0.0
-    return float((deviations / std) @ np.square(deviations / std)) / len(numbers)
+    deviations /= std  # in place, as a table may have many rows
+    return float(deviations @ np.square(deviations)) / len(deviations)
 
 
 def _count_integers(values: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from components.expression.expression import Expression
-from components.expression.operands import Kind, Operand
+from components.expression.operands import Kind, Operand, get_column
 from components.operation.aggregates import (
     GroupedValues,
     ParsedAggregate,
@@ -21,7 +21,7 @@ from components.operation.aggregates import (
     make_groups,
     parse_aggregate,
 )
-from components.operation.keys import Keys, read_keys
+from components.operation.keys import read_keys
 from components.operation.other_source import read_names
 from components.ragged import concatenate
 from components.tracked_block import Merged, TrackedBlock, concatenate_blocks
@@ -81,23 +81,27 @@ class Aggregate:
 
     def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
         evaluated = dict[str, list[tuple[Kind, Operand]]]()
-        kept, keys = list[TrackedBlock](), list[Keys]()
-        for block in blocks:
-            kept.append(block.select_columns({*self._by}))
-            keys.append(read_keys(block, self._by))
-            for text, expression in self._expressions.items():
-                evaluated.setdefault(text, []).append(expression.evaluate(block))
-        if (block_of_keys := concatenate_blocks(kept)) is not None:
-            values = {text: _join(pieces) for text, pieces in evaluated.items()}
-            yield from self._aggregate(block_of_keys, _join_keys(keys), values)
+        block = concatenate_blocks(self._evaluate(blocks, evaluated))
+        if block is not None:
+            yield from self._aggregate(block, {text: _join(evaluated.pop(text)) for text in [*evaluated]})
 
-    def _aggregate(
-        self, block: TrackedBlock, keys: Keys, values: Mapping[str, tuple[Kind, Operand]]
+    def _evaluate(
+        self, blocks: Iterator[TrackedBlock], evaluated: dict[str, list[tuple[Kind, Operand]]]
     ) -> Iterator[TrackedBlock]:
+        """Yields the columns of the key of each block. `evaluated` gets the values of each expression."""
+        expressions = self._expressions
+        for block in blocks:
+            for name in self._by:
+                get_column(block, name)
+            for text, expression in expressions.items():
+                evaluated.setdefault(text, []).append(expression.evaluate(block))
+            yield block.select_columns({*self._by})
+
+    def _aggregate(self, block: TrackedBlock, values: Mapping[str, tuple[Kind, Operand]]) -> Iterator[TrackedBlock]:
         """Yields the new rows, of all rows of a part with the columns of the key and the values of expressions."""
-        first_rows = keys.find_first_rows()
-        is_first = first_rows == np.arange(len(first_rows))
-        first, group_of = np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_rows]
+        keys = read_keys(block, self._by)
+        groups = keys.group_rows()
+        first, group_of = groups
         result = block.take(first)
 
         def describe(group: int) -> str:
@@ -107,8 +111,8 @@ class Aggregate:
         for name, aggregate in self._aggregates.items():
             computed = _compute(aggregate, grouped, group_of, len(first), describe)
             result = result.with_columns({name: computed.values}, {name: computed.valid_mask})
-        others = np.flatnonzero(~is_first)
-        rows, into = block.source_rows[others], block.source_rows[first_rows[others]]
+        others = np.flatnonzero(groups.find_repeated())
+        rows, into = block.source_rows[others], block.source_rows[first[group_of[others]]]
         merged = Merged(rows, into, self._by, lambda index: keys.describe(int(others[index])))
         for start in range(0, result.rows, BLOCK_ROWS):
             piece = result.take(np.arange(start, min(start + BLOCK_ROWS, result.rows)))
@@ -131,13 +135,6 @@ def _compute(
     if (group := find_overflow(aggregate.name, values)) is not None:
         raise DataError(f"`{aggregate.text}` is too large for {describe(group)}", "correct the values")
     return compute_aggregate(aggregate.name, values)
-
-
-def _join_keys(keys: Sequence[Keys]) -> Keys:
-    """The keys of the rows of all blocks."""
-    pairs = [[(each.kinds[index], each.operands[index]) for each in keys] for index in range(len(keys[0].names))]
-    kinds, operands = zip(*map(_join, pairs), strict=True)
-    return Keys(keys[0].names, kinds, operands)
 
 
 def _join(pieces: Sequence[tuple[Kind, Operand]]) -> tuple[Kind, Operand]:

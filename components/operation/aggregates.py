@@ -46,8 +46,13 @@ class GroupedValues:
         return np.asarray(self.values, np.float64)
 
     @cached_property
+    def sums(self) -> np.ndarray:
+        """The sums of the values as floats."""
+        return self.add(self.numbers)
+
+    @cached_property
     def means(self) -> np.ndarray:
-        return self.add(self.numbers) / np.maximum(self.counts, 1)
+        return self.sums / np.maximum(self.counts, 1)
 
     def add(self, values: np.ndarray) -> np.ndarray:
         """The sum of values of each group."""
@@ -121,10 +126,11 @@ def find_overflow(name: str, grouped: GroupedValues) -> int | None:
         return None
     with np.errstate(all="ignore"):
         if grouped.kind != "number":
-            is_too_large = np.abs(grouped.add(grouped.numbers)) > MAX_SUM
+            is_too_large = np.abs(grouped.sums) > MAX_SUM
         else:
-            is_infinite = grouped.reduce(np.logical_or, ~np.isfinite(grouped.numbers), False)
-            is_too_large = ~np.isfinite(AGGREGATES[name].compute(grouped)) & ~is_infinite
+            is_too_large = ~np.isfinite(AGGREGATES[name].compute(grouped))
+            if is_too_large.any():  # rather than infinite because a value is
+                is_too_large[grouped.groups[~np.isfinite(grouped.numbers)]] = False
     return int(is_too_large.argmax()) if is_too_large.any() else None
 
 
@@ -166,13 +172,11 @@ def _count(grouped: GroupedValues) -> np.ndarray:
 
 def _count_distinct(grouped: GroupedValues) -> np.ndarray:
     keys = Keys(("group", "value"), ("integer", grouped.kind), (Operand(grouped.groups), Operand(grouped.values)))
-    first_rows = keys.find_first_rows()
-    is_first = first_rows == np.arange(len(first_rows))
-    return np.bincount(grouped.groups[is_first], minlength=len(grouped.counts))
+    return np.bincount(grouped.groups[keys.group_rows().first_rows], minlength=len(grouped.counts))
 
 
 def _sum(grouped: GroupedValues) -> np.ndarray:
-    return grouped.add(np.asarray(grouped.values, np.float64 if grouped.kind == "number" else np.int64))
+    return grouped.sums if grouped.kind == "number" else grouped.add(np.asarray(grouped.values, np.int64))
 
 
 def _deviate(grouped: GroupedValues) -> np.ndarray:

@@ -69,15 +69,16 @@ class Join(AddsColumns):
     def _index(self) -> KeyIndex:
         """Finds the rows of the other table. Raises DataError if two of them have the same key."""
         keys = read_keys(self._table, [*self._by.values()])
-        first_rows = keys.find_first_rows()
-        is_repeated = first_rows != np.arange(len(first_rows))
+        groups = keys.group_rows()
+        is_repeated = groups.find_repeated()
         if keys.valid_mask is not None:
             is_repeated &= keys.valid_mask
         if is_repeated.any():
             row = int(is_repeated.argmax())
+            first_row = int(groups.first_rows[groups.group_of[row]])
             raise DataError(
                 f"two rows of the other table have the key {keys.describe(row)}: "
-                f"{self._table.locate(int(first_rows[row]))} and {self._table.locate(row)}. A key has at most one row",
+                f"{self._table.locate(first_row)} and {self._table.locate(row)}. A key has at most one row",
                 "remove one of them",
                 Remedy("add a column to `by`", "columns"),
             )

@@ -6,15 +6,37 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from components.arrow import array_to_arrow, convert_numbers
+from components.arrow import array_to_arrow, convert_numbers, strings_to_arrow
 from components.expression import operators
 from components.expression.operands import Kind, Operand, format_value, join_masks, read_operand
 from components.hashing import combine_hashes, hash_values
-from components.ragged import take_rows
-from components.types import Block, Strings
+from components.ragged import compact_texts, offsets_of, take_rows
+from components.types import Block, Strings, row_dtype
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+class KeyGroups(NamedTuple):
+    """The groups of rows with equal keys, in the order of their first rows.
+
+    Attributes:
+        first_rows: the first row of each group, int64 (groups,).
+        group_of: the group of each row, int64 (rows,).
+    """
+
+    first_rows: np.ndarray
+    group_of: np.ndarray
+
+    def find_repeated(self) -> np.ndarray:
+        """Which rows have the key of a row before them, (rows,), bool."""
+        is_repeated = np.ones(len(self.group_of), bool)
+        is_repeated[self.first_rows] = False
+        return is_repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +83,14 @@ class Keys:
         equal = [_find_equal(_take(first, rows), _take(second, other_rows)) for first, second in pairs]
         return functools.reduce(np.logical_and, equal)
 
-    def find_first_rows(self) -> np.ndarray:
-        """The first row with the same key, of each row: int64 (rows,)."""
-        first_rows, pending = np.arange(len(self.hashes)), np.arange(len(self.hashes))
-        while len(pending):
-            candidates = pending[_find_first_positions(self.hashes[pending])]
-            is_same = candidates == pending
-            others = np.flatnonzero(~is_same)
-            is_same[others] = self.find_equal(pending[others], self, candidates[others])
-            first_rows[pending[is_same]] = candidates[is_same]
-            pending = pending[~is_same]  # other keys of the same hash
-        return first_rows
+    def group_rows(self) -> KeyGroups:
+        """Finds the rows with equal keys. Missing values are equal to each other."""
+        numbers, *others = map(_number_values, self.operands)
+        for each in others:
+            numbers = _number(array_to_arrow(numbers * np.int64(each.max(initial=0) + 1) + each))
+        highest = np.maximum.accumulate(numbers)
+        is_first = np.diff(highest, prepend=-1) > 0  # the numbers are in the order in which they first occur
+        return KeyGroups(np.flatnonzero(is_first), numbers.astype(np.int64))
 
 
 def read_keys(block: Block, names: Sequence[str]) -> Keys:
@@ -92,35 +111,71 @@ class KeyIndex:
 
     def find(self, keys: Keys) -> np.ndarray:
         """The row of each key, int64. -1: there is none, also because a part of the key is missing."""
-        order, hashes = self._sorted
+        table = self._table
         found = np.full(len(keys.hashes), -1)
         pending = np.arange(len(found)) if keys.valid_mask is None else np.flatnonzero(keys.valid_mask)
-        positions = np.searchsorted(hashes, keys.hashes[pending])
-        while len(pending):
-            is_candidate = positions < len(hashes)
-            is_candidate[is_candidate] = hashes[positions[is_candidate]] == keys.hashes[pending[is_candidate]]
-            pending, positions = pending[is_candidate], positions[is_candidate]
-            is_same = keys.find_equal(pending, self.keys, order[positions])
-            found[pending[is_same]] = order[positions[is_same]]
-            pending, positions = pending[~is_same], positions[~is_same] + 1  # other keys of the same hash
+        positions = table.starts[keys.hashes[pending] >> table.shift]
+        while len(pending) and len(table.rows):
+            hashes, known = keys.hashes[pending], table.hashes.take(positions, mode="clip")
+            is_inside = positions < len(table.rows)
+            equal = np.flatnonzero(is_inside & (known == hashes))
+            rows = table.rows[positions[equal]]
+            is_same = keys.find_equal(pending[equal], self.keys, rows)
+            found[pending[equal[is_same]]] = rows[is_same]
+            is_left = is_inside & (known <= hashes)  # the row may follow, also after another key of the same hash
+            is_left[equal[is_same]] = False
+            pending, positions = pending[is_left], positions[is_left] + 1
         return found
 
     @cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """The rows with complete keys in the order of their hashes, and these hashes."""
+    def _table(self) -> _HashTable:
         hashes, valid_mask = self.keys.hashes, self.keys.valid_mask
         rows = np.arange(len(hashes)) if valid_mask is None else np.flatnonzero(valid_mask)
-        order = rows[np.argsort(hashes[rows], kind="stable")]
-        return order, hashes[order]
+        return _HashTable.of(rows, hashes[rows])
 
 
-def _find_first_positions(hashes: np.ndarray) -> np.ndarray:
-    """The first position of the same hash, of each hash: int64."""
-    encoded = array_to_arrow(hashes).dictionary_encode()  # a hash table, faster than NumPy's sorting
-    numbers = convert_numbers(encoded.indices, "i4", None, 0)
-    first = np.empty(len(encoded.dictionary), np.int64)
-    first[numbers[::-1]] = np.arange(len(hashes))[::-1]  # the last assignment stays
-    return first[numbers]
+class _HashTable(NamedTuple):
+    """Rows in the order of their hashes, which are found in a few steps instead of those of a binary search.
+
+    Attributes:
+        rows: the rows, int64.
+        hashes: their hashes, uint64.
+        shift: by how many bits a hash is shifted to get its bucket.
+        starts: the position of the first row of each bucket.
+    """
+
+    rows: np.ndarray
+    hashes: np.ndarray
+    shift: np.uint64
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, hashes: np.ndarray) -> _HashTable:
+        order = np.argsort(hashes, kind="stable")
+        hashes = hashes[order]
+        bits = len(rows).bit_length() + 1  # two to four buckets for each row
+        shift = np.uint64(64 - bits)
+        sizes = np.bincount((hashes >> shift).astype(np.int64), minlength=1 << bits)
+        return cls(rows[order], hashes, shift, offsets_of(sizes)[:-1].astype(row_dtype(len(rows))))
+
+
+def _number_values(operand: Operand) -> np.ndarray:
+    """Numbers the different values in the order in which they first occur, (rows,). A missing one is a value, too."""
+    values: Any = compact_texts(operand.values)
+    if isinstance(values, Strings):
+        numbers, indices = _number(strings_to_arrow(values._replace(indices=None))), values.indices
+    else:
+        words = values + 0.0 if values.dtype.kind == "f" else values.view(f"i{values.itemsize}")  # -0.0 is 0.0
+        numbers, indices = _number(array_to_arrow(words)), None
+    if indices is None and operand.valid_mask is None:
+        return numbers
+    numbers = numbers if indices is None else numbers[indices]
+    return _number(array_to_arrow(numbers if operand.valid_mask is None else np.where(operand.valid_mask, numbers, -1)))
+
+
+def _number(values: pyarrow.Array) -> np.ndarray:
+    """Numbers the different values of an array in the order in which they first occur, int32."""
+    return convert_numbers(values.dictionary_encode().indices, "i4", None, 0)
 
 
 def _take(operand: Operand, rows: np.ndarray) -> Operand:

@@ -74,7 +74,7 @@ def read_all_rows(source: Source, names: Sequence[str]) -> OtherBlock:
     blocks = [_select(block, names) for part in read.sizes() for block in read.blocks(part)]
     if not blocks:
         raise DataError("the other source has no rows")
-    columns = {name: concatenate_column(name, blocks) for name in names}
+    columns = {name: concatenate_column(name, [block.columns[name] for block in blocks]) for name in names}
     valid = concatenate_masks(blocks, [row_count(block.columns[names[0]]) for block in blocks])
     return OtherBlock(columns, valid, blocks[0].origin, locate_row=partial(locate_row, read))
 

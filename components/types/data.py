@@ -50,6 +50,8 @@ class Strings(NamedTuple):
 
     def tolist(self) -> list[str]:
         """The string of each row."""
+        if self.indices is not None and self.rows < len(self.offsets) - 1:  # some strings are of no row
+            return [text.decode() for text in self.iterate_bytes()]
         data, bounds = self.data.tobytes(), self.offsets.tolist()
         texts = [data[start:stop].decode() for start, stop in itertools.pairwise(bounds)]
         return texts if self.indices is None else [texts[index] for index in self.indices.tolist()]

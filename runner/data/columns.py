@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from components.ragged import describe_lists, name_values, nest, offsets_of, spl
 from components.ragged import take_rows as take_rows
 from components.types import Block, Encoded, LazyColumns, Ragged, UserError, Values
 from runner.data.windowed_rows import WindowedRows
+
+ALIGNMENT = 64  # in bytes, of the memory that JAX shares
 
 
 class ArrayLayout(NamedTuple):
@@ -85,9 +88,18 @@ def _deepen_empty(values: Any, depth: int) -> Any:
 def concatenate_rows(pieces: Sequence[Any]) -> Any:
     """Concatenates the rows of encoded arrays. All are dense, or all are Ragged of the same depth."""
     if not isinstance(pieces[0], Ragged):
-        return np.concatenate(pieces)
+        shape = (sum(map(len, pieces)), *pieces[0].shape[1:])
+        return np.concatenate(pieces, out=_make_aligned(shape, np.result_type(*pieces)))
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
     return Ragged(concatenate_rows([piece.values for piece in pieces]), offsets_of(lengths))
+
+
+def _make_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array whose memory JAX uses on the CPU, too. It would copy one at another address."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def select_columns(block: Block, names: Collection[str]) -> dict[str, Values]:

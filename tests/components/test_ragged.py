@@ -90,6 +90,27 @@ def test_columns_that_share_a_dictionary_share_it_afterwards_and_others_keep_onl
     assert len(concatenate([take_any(words, np.array([1])), others]).data) == 2
 
 
+@given(st.data())
+def test_pieces_of_one_array_in_its_order_are_joined_without_a_copy(data: st.DataObject) -> None:
+    whole = np.arange(24).reshape(12, 2)[:, : data.draw(st.integers(1, 2))]
+    cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 11), min_size=1, max_size=3))), 12]
+    ordered = [whole[start:stop] for start, stop in pairwise(cuts)]
+    pieces = data.draw(st.permutations(ordered) | st.just(ordered[1:]) | st.just([*ordered, whole[:1]]))
+    pieces = [each.copy() if data.draw(st.integers(0, 9)) == 0 else each for each in pieces]
+    joined = concatenate(pieces)
+    np.testing.assert_array_equal(joined, np.concatenate(pieces))
+    follow = [np.shares_memory(each, whole) for each in pieces]
+    is_view = all(follow) and whole.shape[1] == 2 and joined.tolist() == whole[joined[0, 0] // 2 :].tolist()
+    if len(pieces) > 1:
+        assert np.shares_memory(joined, whole) == is_view
+        assert joined.flags.writeable != is_view
+
+
+def test_strings_without_a_row_are_not_decoded() -> None:
+    strings = Strings.from_bytes([b"\xff", b"a", b"b"])._replace(indices=np.array([2, 1]))
+    assert strings.tolist() == ["b", "a"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -1,7 +1,8 @@
 """Blocks of rows that are joined, with their gaps, and with columns that are read when they are used."""
 
 import dataclasses
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,24 @@ def test_columns_that_are_read_when_they_are_used_stay_unread() -> None:
     assert sorted(row for rows in read for row in rows) == [0, 2, 3, 4]
     nothing: Any = joined.take(np.zeros(0, np.int64)).columns["image"]
     assert nothing.tolist() == []
+
+
+def test_blocks_leave_the_memory_while_they_are_joined() -> None:
+    size = 4 * 8 * 20_000 * 8  # bytes of all columns
+
+    def make_blocks() -> Iterator[TrackedBlock]:
+        for _ in range(4):
+            block = track([{"a": 1}])
+            columns = {name: np.zeros(20_000) for name in "abcdefgh"}
+            yield dataclasses.replace(block, columns=columns, source_rows=np.arange(20_000))
+
+    tracemalloc.start()
+    try:
+        concatenate_blocks(make_blocks())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < peak < 1.5 * size
 
 
 def test_a_column_of_different_types_is_named() -> None:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from components.arrow import convert_column, read_dictionary
 from components.data.bad_rows import BadRowsError
+from components.data.csv.arrow_input import read_by_arrow
 from components.data.csv.codes import are_codes, find_rare_code, has_hexadecimal, has_leading_zero, read_signed
 from components.data.csv.dialect import CsvFile
 from components.data.csv.epoch import (
@@ -405,9 +406,15 @@ class Reader:
         """The Arrow types of the columns in the first block. Empty if names are repeated, and so name no column."""
         from pyarrow import csv
 
-        with self.file.open() as opened, csv.open_csv(opened, *self._options({}, threads=False)) as reader:
-            types = {field.name: field.type for field in reader.schema}
-            return types if len(types) == len(reader.schema) else {}
+        def read_types(stream: pyarrow.NativeFile) -> dict[str, pyarrow.DataType]:
+            try:
+                with csv.open_csv(stream, *self._options({}, threads=False)) as reader:
+                    types = {field.name: field.type for field in reader.schema}
+                    return types if len(types) == len(reader.schema) else {}
+            finally:
+                del stream
+
+        return read_by_arrow(self.file, read_types)
 
     def _parse(
         self,
@@ -427,8 +434,9 @@ class Reader:
         """
         from pyarrow import csv
 
-        with self.file.open() as opened:
-            return csv.read_csv(opened, *self._options(types, columns, nulls=nulls, threads=threads))
+        reading, parsing, converting = self._options(types, columns, nulls=nulls, threads=threads)
+        read = partial(csv.read_csv, read_options=reading, parse_options=parsing, convert_options=converting)
+        return read_by_arrow(self.file, read)
 
     def _options(
         self,

@@ -393,7 +393,8 @@ class TextTable(SkipOptions, Table):
     def profile(self) -> TableProfile:
         """The facts about the columns."""
         table, declared = self.table, self._declared_types
-        row_numbers = self._find_numbers(np.arange(table.rows))
+        has_all_rows = table.records is None and not len(self.bad_rows)
+        row_numbers = None if has_all_rows else self._find_numbers(np.arange(table.rows))
 
         @cache
         def count_spellings() -> Mapping[str, Mapping[str, int]]:

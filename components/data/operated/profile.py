@@ -87,6 +87,7 @@ class OperatedTable:
         source_size: the number of rows before them.
         source_rows: the number of the row of the source of each row.
         blocks: the rows.
+        release: lets the rows leave the memory, as far as they are in temporary files.
         row_numbers: the number in the data of each row. None: row i is row i.
         locate_row: describes the location of a row, for messages.
         declared_types: the types of some columns that operations compute.
@@ -95,6 +96,7 @@ class OperatedTable:
     source_size: int
     source_rows: np.ndarray
     blocks: Sequence[TrackedBlock]
+    release: Callable[[], None]
     row_numbers: np.ndarray | None
     locate_row: Callable[[int], str]
     declared_types: Mapping[str, ColumnType]
@@ -185,6 +187,7 @@ class OperatedTable:
             (_read_columns(block)[name], block.valid.get(name, np.ones(block.rows, bool))) for block in self.blocks
         ]
         key = join_parts("types", name, parts)
+        self.release()
         if len(parts) > 1 or not isinstance(key.values, Strings):
             return key
         import pyarrow

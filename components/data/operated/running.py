@@ -133,7 +133,7 @@ def count_source_rows(report: OperationReport, blocks: Iterator[TrackedBlock], s
     if report.row_counts is None:
         report.row_counts = np.zeros(size, np.int32)
     for block in blocks:
-        np.add.at(report.row_counts, block.source_rows, 1)
+        np.add.at(report.row_counts, block.source_rows, np.int32(1))  # many times as fast as with Python's 1
         yield block
 
 

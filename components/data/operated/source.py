@@ -26,6 +26,7 @@ from components.data.operated.running import (
     run_operation,
 )
 from components.data.operated.summary import FirstRowsRecorder, OperatedRows, summarize
+from components.ragged import concatenate_arrays
 from components.tracked_block import Merged, TrackedBlock
 from components.types import (
     Block,
@@ -143,7 +144,7 @@ class OperatedSource:
 
     def source_rows(self) -> np.ndarray:
         """The number of the row of the source of each row, counted over all parts: int64."""
-        return np.concatenate([*self.result.source_rows.values()])
+        return concatenate_arrays([*self.result.source_rows.values()])
 
     def file_sizes(self) -> Sequence[int]:
         """The number of rows of each file of the source. A source that doesn't come from files counts as one."""
@@ -249,6 +250,7 @@ class OperatedSource:
             source_size=self.source.sizes()[part],
             source_rows=self.result.source_rows[part],
             blocks=[*self.result.parts[part]],
+            release=self.result.parts[part].release,
             row_numbers=None if numbers is None else numbers[: self.sizes()[part]],
             locate_row=self.locate_row,
             declared_types=self.declared_types,

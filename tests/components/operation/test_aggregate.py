@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.data import Arrays, OperatedSource
 from components.operation import Aggregate, Derive, aggregate
-from components.types import DataError, UserError
+from components.types import DataError, Strings, UserError
 from tests.helpers.operations import Row, Rows, list_rows, operate, rows_of_a_part
 
 COLUMNS = {
@@ -79,6 +79,25 @@ def test_times_and_texts_have_aggregates() -> None:
         {"key": 7, "low": times[0].item(), "high": times[0].item(), "word": "c", "days": 1},
         {"key": 8, "low": times[1].item(), "high": times[3].item(), "word": "d", "days": 2},
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "groups"),
+    [
+        (np.array([0.0, -0.0, np.nan, 0.5, np.nan]), [2, 2, 1]),
+        (np.array([2**53, 2**53 + 1, 2**53]), [2, 1]),
+        (np.array([True, False, True]), [2, 1]),
+        (np.array(["2024-01-02", "NaT", "2024-01-01", "NaT", "2024-01-02"], "M8[D]"), [2, 2, 1]),
+        (Strings.from_bytes([b"of no row", b"a", b"b", b"a"])._replace(indices=np.array([3, 2, 1, 3])), [3, 1]),
+        (Strings.from_bytes([b"b", b"", b"b"]), [2, 1]),
+    ],
+    ids=["floats", "integers", "booleans", "times", "dictionary", "texts"],
+)
+def test_keys_are_compared_exactly(keys: Any, groups: list[int]) -> None:
+    source = OperatedSource(
+        source=Arrays(columns={"key": keys}), operations=(Aggregate(by="key", columns={"rows": "count()"}),)
+    )
+    assert [row["rows"] for row in list_rows(source.blocks("all"))] == groups
 
 
 SALES = [{"number": key, "float": value} for key, value in [(1, 0.5), (2, 1.0), (1, 2.0), (2, 3.0), (1, 4.0)]]

@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +44,13 @@ def test_rows_of_strings_are_taken_as_from_a_list(indices: np.ndarray | None) ->
 @given(parts=st.lists(LISTS, min_size=1, max_size=4))
 def test_rows_are_concatenated_as_lists(parts: list[list[list[int]]]) -> None:
     assert rows_of(concatenate_rows([ragged(part) for part in parts])) == list(chain(*parts))
+
+
+def test_encoded_rows_are_not_copied_for_the_cpu() -> None:
+    joined = concatenate_rows([np.ones((3, 2), np.float32), np.zeros((4, 2), np.float32)])
+    np.testing.assert_array_equal(joined, [[1, 1]] * 3 + [[0, 0]] * 4)
+    (device,) = jax.local_devices(backend="cpu")[:1]
+    assert jax.device_put(joined, device).unsafe_buffer_pointer() == joined.ctypes.data
 
 
 def test_selected_rows_are_located_by_their_numbers_in_the_original_block() -> None:
