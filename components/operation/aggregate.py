@@ -83,7 +83,7 @@ class Aggregate:
         evaluated = dict[str, list[tuple[Kind, Operand]]]()
         kept, keys = list[TrackedBlock](), list[Keys]()
         for block in blocks:
-            kept.append(block.select_columns({*self._by}))
+            kept.append(dataclasses.replace(block.select_columns({*self._by}), unread=frozenset()))
             keys.append(read_keys(block, self._by))
             for text, expression in self._expressions.items():
                 evaluated.setdefault(text, []).append(expression.evaluate(block))
