@@ -39,6 +39,7 @@ class TrackedBlock(Block):
         source: the source. None: its rows are kept without it, after all operations.
         locate_source_row: describes the location of a row of the source.
         computed: the columns that the operation has added or replaced so far.
+        unread: the other columns of the rows, which nothing reads. Only their names are known.
         merged: the rows that the operation made one with others, in this block or those after it.
     """
 
@@ -46,6 +47,7 @@ class TrackedBlock(Block):
     source: Source | None
     locate_source_row: Callable[[int], str]
     computed: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
     merged: Merged | None = None
 
     @property
@@ -55,6 +57,10 @@ class TrackedBlock(Block):
 
     def locate(self, row: int) -> str:
         return self.locate_source_row(int(self.source_rows[row]))
+
+    def has_column(self, name: str) -> bool:
+        """Whether the rows have a column of a name, which may be one that nothing reads."""
+        return name in self.columns or name in self.unread
 
     def take(self, rows: np.ndarray) -> TrackedBlock:
         """Some rows, in any order, also several times.
@@ -96,6 +102,7 @@ class TrackedBlock(Block):
             valid=masks,
             files=frozenset(self.files) - columns.keys(),
             computed=self.computed | columns.keys(),
+            unread=self.unread - columns.keys(),
         )
 
     def rename(self, names: Mapping[str, str]) -> TrackedBlock:

@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.architecture.block.head import compute_logits
-from components.architecture.block.inputs import as_array_or_sequence, as_vectors
-from components.layer import Conv, Dense, Normal
+from components.architecture.block.head import compute_logits, compute_wide_logits
+from components.architecture.block.inputs import as_array_or_sequence
+from components.layer import Conv
 from components.layer.composite import Layer, apply_layers
 from components.types import MultiHot, Output, Padded, UserError, padded_shape
 
@@ -78,15 +78,15 @@ class WideSequential(nn.Module):
 
     @nn.compact
     def __call__(self, wide: jax.Array | MultiHot, deep: jax.Array | Padded, *, train: bool) -> Output:
-        linear = Dense(self.outputs, use_bias=False, initializer=Normal(0.0), name="wide")
-        wide_logits = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
         x, features = _apply_list(self, deep, train=train)
         if x.ndim != 2:
             raise UserError(
                 f"WideSequential needs a last layer that returns vectors (B, D), got {x.shape}. "
                 "Append Flatten or GlobalAveragePool."
             )
-        return Output(compute_logits(self.outputs, x, train=train) + wide_logits, features=features)
+        logits = compute_logits(self.outputs, x, train=train)
+        wide_logits = compute_wide_logits(self, self.outputs, wide, train=train)
+        return Output(logits + wide_logits, features=features)
 
 
 def _apply_list(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from components.architecture.block.head import compute_logits
-from components.architecture.block.inputs import as_vectors
+from components.architecture.block.head import compute_logits, compute_wide_logits
 from components.architecture.mlp import HiddenLayers
-from components.layer import Dense, Normal
 from components.types import MultiHot, Output
 
 
@@ -28,7 +25,7 @@ class WideDeep(HiddenLayers):
 
     @nn.compact
     def __call__(self, wide: jax.Array | MultiHot, deep: jax.Array | MultiHot, *, train: bool) -> Output:
-        linear = Dense(self.outputs, use_bias=False, initializer=Normal(0.0), name="wide")
         x, features = self.apply_hidden(deep, train=train)
-        wide_logits = linear(as_vectors(self, wide), train=train).astype(jnp.float32)
-        return Output(compute_logits(self.outputs, x, train=train) + wide_logits, features=features)
+        logits = compute_logits(self.outputs, x, train=train)
+        wide_logits = compute_wide_logits(self, self.outputs, wide, train=train)
+        return Output(logits + wide_logits, features=features)

@@ -266,5 +266,8 @@ def _list_unparsed(block: Block, key: str, values: Any) -> tuple[Strings | list[
             strings = Strings.from_bytes([b""])
         return strings, slice(None) if string_of_row is None else string_of_row
     if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "UO":
-        raise DataError(f"column `{key}` of {block.origin} has {describe_values(values)}; {NEED_TIME}", SET_FORMAT)
+        fault = f"column `{key}` of {block.origin} has {describe_values(values)}; {NEED_TIME}"
+        is_whole = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu"
+        declare = Remedy(f"set `types.{key}=timestamp` of the data", "columns", "for the times of a table")
+        raise DataError(fault, *([declare] if is_whole else []))
     return values.tolist(), slice(None)

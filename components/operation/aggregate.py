@@ -95,7 +95,7 @@ class Aggregate:
                 get_column(block, name)
             for text, expression in expressions.items():
                 evaluated.setdefault(text, []).append(expression.evaluate(block))
-            yield block.select_columns({*self._by})
+            yield dataclasses.replace(block.select_columns({*self._by}), unread=frozenset())
 
     def _aggregate(self, block: TrackedBlock, values: Mapping[str, tuple[Kind, Operand]]) -> Iterator[TrackedBlock]:
         """Yields the new rows, of all rows of a part with the columns of the key and the values of expressions."""

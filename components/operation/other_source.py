@@ -93,7 +93,7 @@ def add_columns(block: TrackedBlock, other: OtherBlock, rows: np.ndarray, names:
     """
     columns, valid = dict[str, Values](), dict[str, np.ndarray | None]()
     for name, new_name in names.items():
-        if new_name in block.columns:
+        if block.has_column(new_name):
             raise DataError(
                 f"{block.origin} has a column `{new_name}`, too. Give that of {other.origin} another name: "
                 f"columns: {{{name}: other_{new_name}}}"

@@ -51,6 +51,6 @@ class Rename:
         for block in blocks:
             check_columns(self.columns, block)
             for old, new in self.columns.items():
-                if new in block.columns and new not in self.columns:
+                if block.has_column(new) and new not in self.columns:
                     raise DataError(f"`{old}` can't be renamed to `{new}`, which is there. Choose another name")
             yield block.rename(self.columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -14,12 +16,30 @@ from components.types import FieldError, Range
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Position:
+class _Position(ABC):
     """Keeps rows by their position in the part, such as `train`."""
 
     applies_to_new_rows: ClassVar[bool] = False
     columns_read: ClassVar[Collection[str]] = ()
     columns_computed: ClassVar[Collection[str]] = ()
+
+    @property
+    @abstractmethod
+    def kept(self) -> range:
+        """The positions of the rows that are kept."""
+
+    def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
+        kept, offset = self.kept, 0
+        for block in blocks:
+            first = max(kept.start - offset, (kept.start - offset) % kept.step)
+            rows = range(first, min(kept.stop - offset, block.rows), kept.step)
+            if len(rows) == block.rows:
+                yield block
+            elif rows:
+                yield block.take(np.arange(rows.start, rows.stop, rows.step))
+            offset += block.rows
+            if offset >= kept.stop:  # the other blocks aren't read
+                return
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +52,9 @@ class Take(_Position):
 
     count: Annotated[int, Range(1)]
 
-    def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
-        remaining = self.count
-        for block in blocks:
-            if block.rows > remaining:
-                yield block.take(np.arange(remaining))
-            else:
-                yield block
-            remaining -= min(block.rows, remaining)
-            if not remaining:
-                return
+    @property
+    def kept(self) -> range:
+        return range(self.count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +67,9 @@ class Skip(_Position):
 
     count: Annotated[int, Range(0)]
 
-    def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
-        remaining = self.count
-        for block in blocks:
-            if block.rows > remaining:
-                yield block.take(np.arange(remaining, block.rows)) if remaining else block
-            remaining -= min(block.rows, remaining)
+    @property
+    def kept(self) -> range:
+        return range(self.count, sys.maxsize)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +88,6 @@ class Shard(_Position):
         if self.index >= self.count:
             raise FieldError("index", f"{self.index} is not below `count` (={self.count}). Shards are counted from 0")
 
-    def apply(self, blocks: Iterator[TrackedBlock], counts: Counter[str]) -> Iterator[TrackedBlock]:
-        first = self.index  # the position in the block
-        for block in blocks:
-            if first < block.rows:
-                yield block.take(np.arange(first, block.rows, self.count))
-            first = (first - block.rows) % self.count if first < block.rows else first - block.rows
+    @property
+    def kept(self) -> range:
+        return range(self.index, sys.maxsize, self.count)

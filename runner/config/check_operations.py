@@ -24,7 +24,7 @@ def find_operation_problems(values: Mapping[str, Any], others: Sequence[Problem]
     nodes = values.get("operations")
     if not isinstance(nodes, list) or not nodes:
         return
-    from runner.signature.operations import build_operation, find_missing_target_problem
+    from runner.signature.operations import build_operation, find_missing_target_problems
 
     operations = []
     for number, node in enumerate(nodes):
@@ -37,8 +37,9 @@ def find_operation_problems(values: Mapping[str, Any], others: Sequence[Problem]
         except LocatedError as error:
             yield Problem(error.key, str(error).removeprefix(f"{error.key}: "))
     data = values.get("data")
-    if isinstance(data, dict) and (problem := find_missing_target_problem(data, operations)) is not None:
-        yield Problem("data.on_missing_target", problem)
+    if isinstance(data, dict):
+        for key, problem in find_missing_target_problems(data, operations):
+            yield Problem(f"data.{key}", problem)
 
 
 def _has_plain_values(node: Any) -> bool:

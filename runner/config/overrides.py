@@ -36,6 +36,7 @@ MODE_KEYS = ("runs", "output", "convert", "find_lr")  # the keys of modes that t
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
 TEXT_KEYS = (CONDITION_KEY, "data.query")  # their values are plain text, unless these are in quotes
+CHOOSING_KEYS = ("option", "_target_")  # keys below that of a part which choose it
 COMPARISONS = ("==", "!=", "<=", ">=")  # in a condition, words that have an = but are no overrides
 MAX_LENGTH = 10_000  # characters of an override
 MAX_LENGTH_IN_MESSAGE = 200
@@ -103,7 +104,7 @@ def parse_overrides(overrides: Sequence[str], options: Mapping[str, Collection[s
     chooses = [override.key_or_group in options and not _has_mapping(override.value()) for override in valid]
     last_choice = {each.key_or_group: number for number, each in enumerate(valid) if chooses[number]}
     for number, (override, is_choice) in enumerate(zip(valid, chooses, strict=True)):
-        if _has_option(override) and number < last_choice.get(override.key_or_group, 0):
+        if not is_choice and number < last_choice.get(_find_chosen_part(override) or "", 0):
             continue  # `examples={option: pairs} examples=null`: the last one counts
         if problem := _find_problem(override, is_choice, may_sweep=not names_run):
             parsed.problems.append(f"{override.input_line}: {problem}")
@@ -173,10 +174,14 @@ def _has_mapping(value: Any) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_mapping, value)))
 
 
-def _has_option(override: Override) -> bool:
-    """Whether the value is a mapping that names an option."""
-    value = override.value()
-    return isinstance(value, dict) and "option" in value
+def _find_chosen_part(override: Override) -> str | None:
+    """The key of the part, or of the parts, that a setting chooses as a whole. None: it sets a field."""
+    key, value = override.key_or_group, override.value()
+    parent, _, name = key.rpartition(".")
+    if name in CHOOSING_KEYS:
+        return parent
+    chooses = not value.keys().isdisjoint(CHOOSING_KEYS) if isinstance(value, dict) else isinstance(value, list)
+    return key if chooses else None
 
 
 def drop_overridden(earlier: Iterable[str], later: Sequence[str]) -> list[str]:

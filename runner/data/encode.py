@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from components.types import (
     DecodesRows,
     Encoded,
     HostOutput,
+    Remedy,
     Source,
     Strings,
     UserError,
@@ -317,7 +319,7 @@ def encode_block(
     result = EncodedBlock({}, {})
     for name, column in columns.items():
         parents = {key: result.read[key] for key in parent_keys(columns, name)}
-        with column_location(config_key(name)):
+        with column_location(config_key(name)), explain_parents(parents):
             if name in all_read and isinstance(column, HostOutput):
                 result.read[name] = {"values": column.host_output(block, parents, constants[name])}
                 _check_rows(name, "host_output", result.read[name], block_rows(block))
@@ -327,6 +329,26 @@ def encode_block(
             if name in all_read and name not in result.read:
                 result.read[name] = result.encoded[name]
     return result
+
+
+@contextmanager
+def explain_parents(names: Collection[str]) -> Iterator[None]:
+    """Adds to errors about a column that it is a feature column, and how to read a raw column of its name.
+
+    Args:
+        names: the feature columns that are read.
+    """
+    try:
+        yield
+    except DataError as error:
+        for name in names:
+            if f"column `{name}`" in error.fault:
+                fault = f"{error.fault}. `{name}` is the feature column of this name"
+                action = f"rename the feature column, such as to `{name}_feature`, also where others read it"
+                renaming = Remedy(action, "columns", f"to read the raw column `{name}`")
+                error.replace_remedies((*error.remedies, renaming), fault)
+                break
+        raise
 
 
 def _check_rows(name: str, method: str, arrays: Mapping[str, Values], rows: int) -> None:

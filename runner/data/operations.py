@@ -25,7 +25,7 @@ def operate_new_rows(
     makes_rows = any(isinstance(operation, MakesRows) for operation in applied.values())
     effect = "new rows pass through the others only" if makes_rows else "all new rows are kept, in their order"
     note = f"{join_names(others)} {verb} for the data of the run: {effect}"
-    return operate(source, [*applied.values()], [*applied]), (note,) if others else ()
+    return operate(source, [*applied.values()], [*applied], knows_unread=False), (note,) if others else ()
 
 
 def select_new_row_operations(operations: Sequence[RowOperation], names: Collection[str]) -> dict[int, RowOperation]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from components.types import Block, Column, Constants, Source, Statistic, Values
 from runner.data.columns import drop_columns, select_columns, select_rows
-from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, parent_keys
+from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, explain_parents, parent_keys
 from runner.data.workers import Workers
 from runner.errors import column_location
 
@@ -96,40 +96,44 @@ def compute_statistics(
         selections = (_select_requested(rows, offset, block, keys) for offset, block in blocks_with_offsets(source))
         summarize = functools.partial(_summarize_pair, plans, constants)
         found = (workers or Workers()).map(summarize, _pair(selections))
-        total = merge_states(_add_statistics(plans, states) for states in found)
+        total = merge_states((_add_statistics(plans, states) for states in found), _readers(plans))
     return {
         name: {column: _column_results(columns, column, total.get(name, {})) for column in request.columns}
         for name, request in requests.items()
     }
 
 
-def merge_states(states: Iterable[dict[str, States]]) -> dict[str, States]:
+def merge_states(states: Iterable[dict[str, States]], readers: Mapping[str, Readers]) -> dict[str, States]:
     """Merges the states of all blocks in a binary tree: blocks 0 and 1, blocks 2 and 3, then these pairs, and so on.
 
     Two neighbours are merged as soon as both are complete, so that only about log2(n) states of n blocks are in memory.
+
+    Args:
+        states: the states of each block, by request.
+        readers: the column that each statistic is for, by request. Errors name it.
     """
     waiting: list[tuple[int, dict[str, States]]] = []  # (level, state); a state of level n covers 2^n blocks
     for state in states:
         level = 0
         while waiting and waiting[-1][0] == level:
             _, left = waiting.pop()
-            state = _merge_pair(left, state)
+            state = _merge_pair(left, state, readers)
             level += 1
         waiting.append((level, state))
     _, total = waiting.pop()
     while waiting:
         _, left = waiting.pop()
-        total = _merge_pair(left, total)
+        total = _merge_pair(left, total, readers)
     return total
 
 
-def _merge_pair(left: dict[str, States], right: dict[str, States]) -> dict[str, States]:
+def _merge_pair(left: dict[str, States], right: dict[str, States], readers: Mapping[str, Readers]) -> dict[str, States]:
     merged = {**left, **right}
     for name in left.keys() & right.keys():
-        merged[name] = {
-            (statistic, parents): statistic.merge(state, right[name][statistic, parents])
-            for (statistic, parents), state in left[name].items()
-        }
+        merged[name] = {}
+        for (statistic, parents), state in left[name].items():
+            with column_location(config_key(readers[name][statistic, parents])), explain_parents(parents):
+                merged[name][statistic, parents] = statistic.merge(state, right[name][statistic, parents])
     return merged
 
 
@@ -204,8 +208,12 @@ def _summarize_pair(
     may be equal to itself only, and not to the copy that another process has.
     """
     blocks = (_summarize_block(plans, constants, selection) for selection in pair)
-    merged = merge_states(_add_statistics(plans, states) for states in blocks)
+    merged = merge_states((_add_statistics(plans, states) for states in blocks), _readers(plans))
     return {name: list(states.values()) for name, states in merged.items()}
+
+
+def _readers(plans: Mapping[str, _Plan]) -> dict[str, Readers]:
+    return {name: plan.statistics for name, plan in plans.items()}
 
 
 def _add_statistics(plans: Mapping[str, _Plan], states: Mapping[str, list[Any]]) -> dict[str, States]:
@@ -239,7 +247,7 @@ def _summarize_columns(plan: _Plan, constants: Mapping[str, Constants], block: B
     for (statistic, parents), name in plan.statistics.items():
         if parents not in blocks:
             blocks[parents] = _add_parents(block, {parent: read[parent] for parent in parents})
-        with column_location(config_key(name)):
+        with column_location(config_key(name)), explain_parents(parents):
             states.append(statistic.summarize(blocks[parents]))
     return states
 
@@ -258,7 +266,8 @@ def _add_parents(block: Block, parents: Mapping[str, Mapping[str, Values]]) -> B
 def _column_results(columns: Mapping[str, Column], name: str, states: States) -> dict[str, Any]:
     parents = tuple(parent_keys(columns, name))
     statistics = columns[name].statistics()
-    return {key: statistic.result(states[statistic, parents]) for key, statistic in statistics.items()}
+    with column_location(config_key(name)), explain_parents(parents):
+        return {key: statistic.result(states[statistic, parents]) for key, statistic in statistics.items()}
 
 
 def _ancestors(columns: Mapping[str, Column], readers: Mapping[str, Column]) -> dict[str, Column]:

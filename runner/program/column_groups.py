@@ -22,7 +22,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from components.types import MultiHot, StackableLayer, register_pytrees
+from runner.data.encode import config_key
 from runner.data.stacked_columns import Arrays, StackedColumns, layout_of, stack_arrays
+from runner.errors import error_location
 
 register_pytrees()
 _SEPARATE = ContextVar("_SEPARATE", default=False)
@@ -74,11 +76,12 @@ def apply_layers(
         grouped.setdefault(name if None in layout else (kinds[name], *layout), []).append(name)
     groups: list[ColumnGroup] = []
     for names in grouped.values():
-        if len(names) == 1:
-            layer = layers[names[0]]
-            groups.append(ColumnGroup(tuple(names), layer(encoded[names[0]], constants[names[0]])))
-            continue
-        group = ColumnGroup(tuple(names), _apply_equal([layers[name] for name in names], encoded, constants, names))
+        with error_location(config_key(names[0])):
+            if len(names) == 1:
+                layer = layers[names[0]]
+                groups.append(ColumnGroup(tuple(names), layer(encoded[names[0]], constants[names[0]])))
+                continue
+            group = ColumnGroup(tuple(names), _apply_equal([layers[name] for name in names], encoded, constants, names))
         values = group.value.ids if isinstance(group.value, MultiHot) else group.value
         is_vector = hasattr(values, "ndim") and values.ndim == 3
         groups += [group] if is_vector else filter(None, (group.select([name]) for name in names))

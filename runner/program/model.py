@@ -16,6 +16,7 @@ import numpy as np
 from components.closest import suggest_name
 from components.types import Batch, Output, PixelRange, UserError
 from runner.data.steps import flatten_steps
+from runner.errors import LocatedError, error_location
 from runner.program.column_groups import apply_layers
 from runner.program.join_columns import join_groups
 from runner.program.returns import check_output
@@ -76,7 +77,10 @@ class Model(nn.Module):
         rows, steps = flatten_steps(encoded)
         groups = apply_layers(self.columns, rows, constants)
         sparse = self.sparse if steps is None else ()
-        inputs = {name: join_groups(groups, keys, sparse=name in sparse) for name, keys in self.input_columns.items()}
+        inputs = {}
+        for name, keys in self.input_columns.items():
+            with error_location(f"feature.inputs.{name}"):
+                inputs[name] = join_groups(groups, keys, sparse=name in sparse)
         if steps is not None:
             inputs = {name: each.reshape(-1, steps, *each.shape[1:]) for name, each in inputs.items()}
         if batch is None:
@@ -136,16 +140,17 @@ def match_inputs(
         adding: the names of the augmentations that may add inputs.
 
     Raises:
-        UserError: the names differ, unless both have exactly one input: then its name doesn't matter.
+        LocatedError: the names differ, unless both have exactly one input: then its name doesn't matter.
     """
     is_required = list_inputs(architecture)
     if len(input_columns) == len(is_required) == 1:
         return {next(iter(is_required)): next(iter(input_columns.values()))}
     needed = {name for name, required in is_required.items() if required and not adding}
     if not needed <= input_columns.keys() <= is_required.keys():
-        raise UserError(
-            f"feature.inputs has the inputs {', '.join(sorted(input_columns))}. {type(architecture).__name__} takes "
-            f"{', '.join(sorted(is_required))}. Use these names."
+        raise LocatedError(
+            "feature.inputs",
+            f"the inputs are {', '.join(sorted(input_columns))}. {type(architecture).__name__} takes "
+            f"{', '.join(sorted(is_required))}. Use these names.",
         )
     return dict(input_columns)
 

@@ -16,6 +16,8 @@ import optax
 
 from components.closest import join_names, suggest_name
 from components.types import Batch, Duration, Group, Output, Schedule, TargetSpec, UserError
+from runner.data.encode import config_key, target_column
+from runner.errors import LocatedError
 
 MAX_ELEMENTS = 2**48  # of one array: a petabyte of float32
 
@@ -91,25 +93,33 @@ def check_output(output: Any, architecture: Any, heads: Mapping[str, tuple[int, 
                 expected = (examples, *shape)
                 check_numbers(logits[name], expected, f"{part}: `{key}.{name}`", "the outputs of each example")
         elif heads:
-            *positions, _ = next(iter(heads.values()))
+            target, (*positions, _) = next(iter(heads.items()))
             expected = (examples, *positions, sum(shape[-1] for shape in heads.values()))
-            _check_pixels(logits, expected, f"{part}: `{key}`")
+            _check_pixels(logits, expected, f"{part}: `{key}`", config_key(target_column(target)))
             check_numbers(logits, expected, f"{part}: `{key}`", "`outputs` numbers for each example")
     for loss, values in output.losses.items():
         check_numbers(values, (examples,), f"{part}: `losses.{loss}`", "a number for each example")
 
 
-def _check_pixels(logits: Any, expected: tuple[int, ...], part: str) -> None:
-    """Raises UserError for logits of another height and width than the target's, as of resized images or masks."""
+def _check_pixels(logits: Any, expected: tuple[int, ...], part: str, target: str) -> None:
+    """Raises LocatedError for logits of another height and width than the target's, as of resized images or masks.
+
+    Args:
+        logits: what the network returns.
+        expected: the shape that it must have.
+        part: its name in the message.
+        target: the key of the target.
+    """
     shape = jnp.shape(logits) if _is_numeric(logits) else ()
     (_, *sides, outputs), (_, *own, count) = expected, (*shape, *[0] * 2)[: max(len(shape), 2)]
     if len(sides) == len(own) == 2 and sides != own and outputs == count:
         (height, width), (own_height, own_width) = sides, own
-        raise UserError(
+        raise LocatedError(
+            target,
             f"{part} has {own_height} x {own_width} pixels, but the target {height} x {width}. If the network keeps "
-            f"the size of images, set feature.target.size=[{own_height},{own_width}], or "
+            f"the size of images, set {target}.size=[{own_height},{own_width}], or "
             f"feature.columns.NAME.size=[{height},{width}] for the images. Otherwise choose a network that returns "
-            f"{height} x {width} pixels."
+            f"{height} x {width} pixels.",
         )
 
 

@@ -189,8 +189,8 @@ def _make_suggestion(question: Question, table: Any) -> Suggestion:
 
 def _open_source(question: Question, operations: Sequence[RowOperation], table: Any) -> Any:
     """The source of a question, whose rows pass through operations. `table`: the columns from Python, if there are."""
-    node, options = separate_options(question.node, operations)
     with error_location("data"), download_suggested():
+        node, options = separate_options(question.node, operations)
         source = build_source(node, **({} if table is None else {"columns": table}))
         return operate(source, operations, **options)
 

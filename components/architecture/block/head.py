@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from components.layer import Dense, Initializer
+from components.architecture.block.inputs import as_vectors
+from components.layer import Dense, Initializer, Normal
 from components.types import MultiHot, Output, Range
 
 
@@ -25,6 +26,15 @@ def compute_logits(
     if outputs == 0:
         return jnp.zeros(((x.ids if isinstance(x, MultiHot) else x).shape[0], 0), jnp.float32)
     return Dense(outputs, initializer=initializer, name="head")(x, train=train).astype(jnp.float32)
+
+
+def compute_wide_logits(network: nn.Module, outputs: int, wide: jax.Array | MultiHot, *, train: bool) -> jax.Array:
+    """Computes the logits of the linear model of Wide & Deep, a layer named `wide`: (B, ...) -> (B, outputs), float32.
+
+    It has no bias, and its kernel is initially zero. Call it in the compact method of the network.
+    """
+    linear = Dense(outputs, use_bias=False, initializer=Normal(0.0), name="wide")
+    return linear(as_vectors(network, wide), train=train).astype(jnp.float32)
 
 
 class ConvNet(nn.Module):

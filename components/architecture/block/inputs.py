@@ -56,7 +56,10 @@ def as_images(architecture: nn.Module, x: Any, min_side: int = 1) -> jax.Array:
         raise UserError(f"{name} needs images (B, H, W, C), got {x.shape}. For vectors, choose mlp.")
     height, width = x.shape[1:3]
     if min(height, width) < min_side:
-        raise UserError(f"{name} needs images of at least {min_side} x {min_side}, got {height} x {width}")
+        raise UserError(
+            f"{name} needs images of at least {min_side} x {min_side}, got {height} x {width}. Enlarge them by the "
+            "parameter `size` of their feature column, or choose another architecture."
+        )
     return x
 
 

@@ -232,9 +232,9 @@ def _compare(block: TrackedBlock, before: TrackedBlock, report: OperationReport)
     layouts = _describe_columns(block)
     if report.layouts is None:
         report.layouts, report.locate_first = layouts, partial(block.locate_source_row, int(block.source_rows[0]))
-        report.added = tuple(name for name in block.columns if name not in before.columns)
+        report.added = tuple(name for name in block.columns if not before.has_column(name))
         report.dropped = tuple(name for name in before.columns if name not in block.columns)
-        report.replaced = tuple(name for name in before.columns if name in block.computed)
+        report.replaced = tuple(name for name in block.columns if before.has_column(name) and name in block.computed)
     elif layouts != report.layouts:
         first = report.layouts
         name = next(name for name in {**layouts, **first} if layouts.get(name) != first.get(name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -67,6 +67,8 @@ class OperatedSource:
         kept: the rows after the operations, if they were computed before.
         declared_types: the types in a profile of columns that operations compute: `string` for categories, or `float`
             for numbers.
+        knows_unread: whether no operation may add a column of the name of one that isn't read. False: the other columns
+            of rows to predict don't matter.
     """
 
     source: Source
@@ -75,6 +77,7 @@ class OperatedSource:
     left_out_columns: tuple[str, ...] = ()
     kept: KeptRows | None = None
     declared_types: Mapping[str, ColumnType] = field(default_factory=dict)
+    knows_unread: bool = True
 
     def __getattr__(self, name: str) -> Any:
         """An option of the source, such as `stratify`."""
@@ -326,7 +329,8 @@ class OperatedSource:
                 source=self.source,
                 locate_source_row=self._locate_source_row,
             )
-            yield tracked.select_columns(frozenset(needed))
+            others = frozenset(block.columns).difference(needed) if self.knows_unread else frozenset[str]()
+            yield replace(tracked.select_columns(frozenset(needed)), unread=others)
             offset += rows
 
     def _find_needed(self, block: Block) -> Collection[str]:

@@ -30,7 +30,7 @@ from runner.modes.convert.plan import Plan, check_not_its_own_data, make_plan
 from runner.modes.convert.writing import Conversion, describe, merge_flags
 from runner.override_text import format_override, quote_for_shell, quote_name
 from runner.signature.build import build_source
-from runner.signature.operations import build_operations, operate, separate_options
+from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.terminal import print_line
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def command(config: Config) -> int:
     assert plan is not None
     assert source is not None
     quiet = config.values["quiet"]
-    with located_settings("data"):
+    with located_settings("data"), explain_computed_columns(config.values["data"], operations):
         check_not_its_own_data(plan.path, opened)
         _check_columns(source, plan.columns or ())
         rows = _select_rows(source, plan)

@@ -1,12 +1,14 @@
 """Errors of expressions: before data is read, of types, of rows; and that no text reaches Python."""
 
+import ast
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 from components.expression.expression import Expression
-from components.expression.parser import MAX_DEPTH
+from components.expression.parser import MAX_DEPTH, MAX_NODES, MAX_SHOWN
 from components.types import Block, DataError, Ragged, Strings, UserError
 
 BLOCK = Block(
@@ -268,3 +270,48 @@ def test_the_deepest_and_longest_expressions_that_are_allowed() -> None:
     assert result.values.tolist() == [False, True, False] if depth % 2 else [True, False, True]
     _, result = Expression(f"count in [{', '.join(map(str, range(2000)))}]").evaluate(BLOCK)
     assert result.values.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max({}, 0)",
+        "floor({})",
+        "abs({})",
+        "coalesce({}, 0)",
+        "-({})",
+        "{} if is_new else 0.0",
+        "sqrt({})",
+        "max(0, 1, {})",
+    ],
+)
+def test_no_function_hides_a_result_that_is_infinite(text: str) -> None:
+    with pytest.raises(
+        DataError, match=r"row 12 of homes\.csv: .*price \* price.*` is -?inf, where .*price is 1e\+200"
+    ):
+        Expression(text.format("price * price")).evaluate(BLOCK)
+    _, result = Expression("min(price * price, 2)").evaluate(BLOCK)
+    assert result.values.tolist() == [1, 0, 2]
+
+
+def test_the_largest_tree_that_is_allowed() -> None:
+    def make(elements: int) -> Expression:
+        return Expression(f"count in [{', '.join(map(str, range(elements)))}]")
+
+    others = sum(1 for _ in ast.walk(ast.parse("count in []", mode="eval").body))
+    make(MAX_NODES - others)
+    with pytest.raises(UserError, match="is too long; split it"):
+        make(MAX_NODES - others + 1)
+
+
+def test_long_expressions_and_values_are_cut_in_messages() -> None:
+    for length in (MAX_SHOWN, MAX_SHOWN + 1):
+        text = f"1 + {'1' * (length - 4)}"
+        shown = text if length == MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+        with pytest.raises(UserError, match=rf"the expression '{re.escape(shown)}' has no column"):
+            Expression(text)
+    for length in (98, 99):  # and two quotes
+        word = "a" * length
+        block = Block({"word": Strings.from_bytes([word.encode()])})
+        with pytest.raises(DataError, match=f"word is '{word}" + ("'; " if length == 98 else r"\.\.\.")):
+            Expression("to_number(word)").evaluate(block)

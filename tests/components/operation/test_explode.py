@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nested_lists import to_lists
 
 from components.data import Arrays, OperatedSource
 from components.operation import Explode
+from components.operation.gaps import take_or_gap
 from components.types import Block, DataError, Ragged, UserError
 from tests.helpers.operations import Rows, list_rows, operate
 
@@ -109,3 +111,10 @@ def test_lists_that_do_not_fit_are_errors(names: tuple[str, ...], message: str) 
 def test_no_column_is_an_error() -> None:
     with pytest.raises(UserError, match="is empty"):
         Explode(columns=())
+
+
+def test_a_gap_among_lists_is_an_empty_list() -> None:
+    lists = Ragged(np.array([1, 2, 3]), np.array([0, 1, 3]))
+    taken, valid = take_or_gap(lists, None, np.array([1, -1, 0]))
+    assert valid is not None
+    assert (to_lists(taken), valid.tolist()) == ([[2, 3], [], [1]], [True, False, True])

@@ -246,6 +246,9 @@ def test_the_command_line_takes_the_same_options(folder: Path, tree: Tree) -> No
         ("loss=plain loss.inner={option:huber,delta:2}", combo(huber(2))),
         ("loss={option:huber,delta:2}", huber(2)),
         ("loss={option:huber,delta:2} loss=mse", MSE),  # the last one counts
+        ("loss={_target_:components.loss.MAE} loss=mse", MSE),
+        ("loss.option=huber loss=mse", MSE),
+        ("loss=mse loss.option=mae", MAE),
         ("loss={inner:mae} loss=plain", combo(MAE)),
         ("loss={option:combo,inner:mae}", combo(MAE, 0.5)),  # replaces the inner loss of the file
         ("loss.option=huber loss.delta=2", huber(2)),
@@ -307,6 +310,20 @@ def test_overrides_choose_options_at_any_depth(folder: Path, overrides: str, exp
     check_config(config)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["examples={option: pairs, draws: 3}"],
+        ["examples.option=pairs"],
+        ["examples._target_=components.examples.Pairs"],
+        ["examples=pairs", "examples={_target_: components.examples.Pairs, draws: 2}"],
+    ],
+)
+def test_the_last_of_a_choice_and_null_counts(folder: Path, words: list[str]) -> None:
+    assert compose([*words, "examples=null"]).values["examples"] is None
+    assert compose(["examples=null", *words]).values["examples"]["_target_"] == "components.examples.Pairs"
+
+
 def test_groups_of_several_options_take_options_with_values(folder: Path) -> None:
     top_3 = {"_target_": "components.metric.TopK", "k": 3}
     accuracy = {"_target_": "components.metric.Accuracy"}
@@ -317,6 +334,8 @@ def test_groups_of_several_options_take_options_with_values(folder: Path) -> Non
     ):
         assert config.values["metric"] == {"accuracy": accuracy, "top_k": top_3}
         assert config.choices["metric"] == ["accuracy", "top_k"]
+    last = compose(["metric=[accuracy,{option: top_k, k: 3}]", "metric=[accuracy]"])
+    assert last.values["metric"] == {"accuracy": accuracy}
     named = compose(["metric.top_3={option: top_k, k: 3}"])
     assert named.values["metric"] == {"accuracy": accuracy, "top_3": top_3}
 

@@ -105,7 +105,8 @@ def test_workers_merge_pairs_of_blocks_as_single_blocks_are_merged(count: int) -
     found = compute_statistics(Blocks(-(-ROWS // count)), requests, {"a": Scaled("x", learn=True)}, workers=Workers(1))
     assert len(blocks) == count
     for name, parts in states.items():
-        total = merge_states([{name: {(statistic, ()): state}} for state in parts])[name][statistic, ()]
+        key = (statistic, ())
+        total = merge_states([{name: {key: state}} for state in parts], {name: {key: "a"}})[name][key]
         for result, expected in zip(found[name]["a"]["moments"], statistic.result(total), strict=True):
             assert result.tobytes() == expected.tobytes()
 
@@ -183,7 +184,8 @@ def test_states_are_merged_in_order_and_pairwise(count: int) -> None:
 
     key: Any = (Joined(), ())
     key = (key[0], ())
-    whole = merge_states([{"train": {key: chr(ord("a") + n)}} for n in range(count)])["train"][key]
+    states = [{"train": {key: chr(ord("a") + n)}} for n in range(count)]
+    whole = merge_states(states, {"train": {key: "a"}})["train"][key]
     assert whole.replace("(", "").replace(")", "") == "".join(chr(ord("a") + n) for n in range(count))
     assert max(sum(1 if c == "(" else -1 for c in whole[:n] if c in "()") for n in range(len(whole) + 1)) <= 5
 

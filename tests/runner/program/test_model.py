@@ -1,5 +1,7 @@
-"""Joining columns into one input: dense vectors, sparse vectors and sequences."""
+"""The model: columns are joined into inputs, and errors name the column, the input or the target at fault."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import runner
 from components.types import MultiHot, Output, Padded, UserError
 from runner.program.join_columns import MAX_DENSE_SIZE, as_dense, join_columns
 from runner.program.model import sparse_inputs
@@ -95,3 +98,57 @@ def test_logits_of_another_height_or_width_than_the_masks_name_the_sizes_to_set(
     with pytest.raises(UserError, match=message):
         check_output(Output(jnp.zeros(shape)), Network(), {"target": (24, 24, 2)}, 5)
     check_output(Output(jnp.zeros((5, 24, 24, 2))), Network(), {"target": (24, 24, 2)}, 5)
+
+
+BROKEN = """
+from dataclasses import dataclass
+from components.feature import Numeric
+from components.types import UserError
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(Numeric):
+    def layer(self, static):
+        def fail(encoded, constants):
+            raise UserError("no numbers at all")
+        return fail
+"""
+IMAGE = "components.feature.Image, key: image"
+NUMBER = "components.feature.Numeric, key: x"
+CONV = "{_target_: components.layer.Conv, features: 2, kernel: 1}"
+LABEL = "components.feature.Label, key: mask"
+
+
+@pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.parametrize(
+    ("target", "columns", "words", "message"),
+    [
+        (
+            LABEL,
+            {"image": f"{IMAGE}, size: [8, 6]", "x": NUMBER},
+            [],
+            "feature.inputs.inputs: column `image` has the shape (16, 8, 6, 3). Columns that share an input must be",
+        ),
+        (
+            LABEL,
+            {"image": f"{IMAGE}, size: [8, 6]"},
+            ["architecture=sequential", f"architecture.layers=[{CONV}]", "architecture.head=conv"],
+            "feature.target: Sequential: `logits` has 8 x 6 pixels, but the target 4 x 4. If the network keeps the "
+            "size of images, set feature.target.size=[8,6], or",
+        ),
+        (NUMBER, {"x": "own.Broken, key: x"}, [], "feature.columns.x: no numbers at all"),
+    ],
+)
+def test_errors_in_the_model_have_the_origin_of_their_column_or_target(
+    target: str, columns: dict[str, str], words: list[str], message: str, write_module: Callable[[str, str], None]
+) -> None:
+    write_module("own", BROKEN)
+    listed = "".join(f"  {name}: {{_target_: {text}}}\n" for name, text in columns.items())
+    inputs = f"inputs: {{inputs: [{', '.join(columns)}]}}"
+    Path("conf/feature").mkdir(parents=True)
+    Path("conf/feature/own.yaml").write_text(f"# Own.\ntarget: {{_target_: {target}}}\ncolumns:\n{listed}{inputs}\n")
+    arrays = {"image": np.zeros((40, 4, 4, 3), np.uint8), "mask": np.indices((40, 4, 4)).sum(axis=0) % 2}
+    loss = ["loss=mse", "metric=[rmse]"] if target == NUMBER else []
+    quick = ["tracking=none", "quiet=true", "training.batch_size=16", *loss]
+    with pytest.raises(UserError) as caught:
+        runner.run("feature=own", "architecture=mlp", *words, *quick, data=arrays | {"x": np.arange(40.0)})
+    assert str(caught.value).startswith(message)

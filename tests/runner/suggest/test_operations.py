@@ -126,6 +126,64 @@ def test_a_wrong_name_or_type_is_an_error_that_knows_computed_columns(words: lis
     assert message in find_error(*words)
 
 
+SOURCES = "data.sources={a: {option: csv, path: houses.csv}, b: {option: csv, path: houses.csv}}"
+
+
+def mix(*words: str) -> Config:
+    return configure(["data=mixed", SOURCES, "data.target=each", OPERATIONS, "mode=init", "quiet=true", *words])
+
+
+def test_each_of_several_sources_may_name_computed_columns() -> None:
+    plans = list_plans(mix("data.sources.a.types={size: string, id: string}", "data.sources.b.types.id=string"))
+    assert plans["size"] == ("string", "", "3", "one of 3 values")
+    assert plans["id"][0] == "string"
+    everywhere = [f"data.sources.{name}.drop=[area,gap,sold]" for name in "ab"]
+    shared = ["data.drop=[area,gap]", "data.sources.b.drop=[gap,area]"]
+    for words, has_sold in ((everywhere, False), (shared, True)):
+        names = list_plans(mix(*words)).keys()
+        assert not {"area", "gap"} & names, "operations read area"
+        assert ("sold" in names) == has_sold
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["data.sources.a.types.size=string", "data.types.size=float"],
+            "data: `sources.a.types.size` is string, and `types.size` float. An operation computes the column of all "
+            "sources, so it has one type",
+        ),
+        (["data.sources.b.types.ech=string"], "Did you mean `each`, which an operation computes?"),
+        (
+            ["data.sources.a.on_missing_target=drop"],
+            "data.sources.a.on_missing_target: drop leaves rows out as they are read, before an operation computes",
+        ),
+        (["data.sources.a.drop=[area]"], "the source a has no column `area`, which the source b has."),
+    ],
+)
+def test_an_error_of_one_of_several_sources_knows_computed_columns(words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        mix(*words)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["data.types.size=string", "data.stratify=size", "data.nulls.size=[0]"])
+def test_an_option_that_names_a_column_that_a_function_may_compute(
+    word: str, write_module: Callable[[str, str], None]
+) -> None:
+    write_module("own", "def size(columns): return {'size': columns['area'] // 30}")
+    operations = "operations=[{option: take, count: 99}, {option: function, function: own.size, columns: [area]}]"
+    message = "If operations.1 (Function) computes it, leave the option out: rows are read and split before, and the"
+    with pytest.raises(UserError) as caught:
+        infer("data.target=rooms", word, operations=operations)
+    assert message in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        infer("data.target=rooms", "data.types.where=int", operations=operations)
+    assert "operations.1" not in str(caught.value), "the source has the column"
+    convert = ["data=csv", "data.path=houses.csv", "mode=convert", "output=out.csv", operations, word]
+    assert main(["titrate", *convert]) == 2
+
+
 def test_the_problems_of_operations_come_with_the_others_and_before_the_file_is_read() -> None:
     operations = (
         'operations=[{option: filter, where: "area <"}, {option: derive, columns: {a: area + 1, b: "lower(2)"}}, '
