@@ -7,7 +7,7 @@ Trains `experiment=load_forecast` with each of the seeds (0,1,2). The others rea
 
 - the hour a day, or a week, before the one of the forecast;
 - ridge regression of scikit-learn on lags, which are the loads of the 168 hours of the window;
-- ridge regression on all inputs of the window: loads, temperatures, holidays, hours and weekdays of 168 hours;
+- ridge regression on all inputs of the network: loads, temperatures, elapsed time, days off, hours and weekdays;
 - the same, with a regression for each hour of the day at which a window ends.
 
 The penalty of ridge regression is the best one on the validation windows. Prints the root mean squared and the mean
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 import tempfile
 import time
@@ -38,7 +39,7 @@ class Windows(NamedTuple):
     """The windows of a split.
 
     Attributes:
-        inputs: the inputs of the network, one after another, (windows, hours * features).
+        inputs: the columns of all inputs of the network, each once, (windows, hours * features).
         past: the loads of the inputs in MW, (windows, hours).
         target: the loads to forecast in MW, (windows, 24).
         hour: the hour of the day at which the inputs end, (windows,).
@@ -53,7 +54,8 @@ class Windows(NamedTuple):
 def read_windows(model: Any, split: str, limit: int | None) -> Windows:
     view, rows = View(model.data, model.features), model.data.splits[split][:limit]
     examples = view.examples(rows)
-    inputs = np.asarray(examples.inputs["inputs"])
+    columns = dict.fromkeys(itertools.chain.from_iterable(model.features.inputs.values()))
+    inputs = np.concatenate([np.asarray(examples.columns[name]) for name in columns], axis=-1)
     past = view.decode("target", np.asarray(examples.columns["load"])[..., 0])
     return Windows(inputs.reshape(len(rows), -1), past, view.decode("target", examples.targets["target"]), rows % DAY)
 

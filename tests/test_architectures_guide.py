@@ -27,6 +27,7 @@ OTHER_NETWORKS = {
     "image_columns",
     "sequential",
     "text_cnn",
+    "wide_sequential",
     "wide_text_cnn",
     "fashion_cnn",
     "siamese",

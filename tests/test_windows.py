@@ -181,6 +181,23 @@ def test_a_frame_of_forecasts_has_the_index_of_the_last_inputs(model: Any) -> No
     assert (predicted.index == frame.index[predicted["row"]]).all()
 
 
+def test_columns_known_ahead_are_those_of_the_rows_of_targets(folder: Path) -> None:
+    result = train("examples.known_ahead=[sky_sort,hour]", "training.epochs=1")
+    model = runner.load(result.folder, data=TABLE)
+    windows = list_windows(PARTS["test"])
+    view = View(model.data, model.features)
+    columns = view.examples(model.data.splits["test"]).columns
+    assert columns["sky_sort"].argmax(-1).tolist() == columns["sky_sort"][:, :1].argmax(-1).repeat(SIZE, 1).tolist()
+    hours = TABLE["hour"].astype("M8[h]").astype(int) % 24
+    np.testing.assert_array_equal(columns["hour"][..., 0], hours[windows[:, HORIZON:]])
+    np.testing.assert_allclose(view.decode("target", columns["load"]), TABLE["load"][windows[:, :SIZE]], rtol=1e-6)
+    rows = {name: values[ROWS - 20 :] for name, values in TABLE.items()}
+    rows["load"] = np.where(np.arange(20) < 20 - 2 * HORIZON, rows["load"], np.nan)  # loads to come are unknown
+    known, new = model.predict("test"), model.predict(rows)
+    assert (new.row + ROWS - 20).tolist() == known.row.tolist()
+    np.testing.assert_allclose(new.prediction, known.prediction, rtol=1e-6)
+
+
 def test_rows_without_a_window_are_an_error(model: Any) -> None:
     rows = {name: values[-8:] for name, values in TABLE.items()}
     message = r"the new rows have no window: a window takes 5 consecutive rows of a series \(size=5\), and .* at most 4"
@@ -228,6 +245,18 @@ def test_windows_of_the_last_row_have_its_class(folder: Path) -> None:
         (
             ["examples.horizon=null", "examples.gap=2"],
             r"^examples\.gap: 2 is before the rows of targets\. Set examples\.h",
+        ),
+        (
+            ["examples.horizon=null", "examples.known_ahead=[hour]"],
+            r"^examples\.known_ahead: columns are known up to the last row of targets\. Set examples\.horizon",
+        ),
+        (
+            ["examples.known_ahead=[hours]"],
+            r"^examples\.known_ahead: no input has .* hours\. Did you mean hour\? Columns",
+        ),
+        (
+            ["examples.known_ahead=[load]"],
+            r"^examples\.known_ahead: the column load reads `load`, and so does the target",
         ),
         (["examples.sise=3"], r"examples\.sise: unknown parameter .* Did you mean size"),
         (

@@ -45,8 +45,7 @@ class Pairs:
     def keys(self) -> tuple[str, ...]:
         return ()
 
-    @property
-    def input_steps(self) -> range:
+    def input_steps(self, column: str) -> range:
         return range(2)
 
     @property

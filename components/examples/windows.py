@@ -68,6 +68,8 @@ class Windows:
         time: a column of dates, times or numbers, ascending in each series. A window that covers a gap, which is a step
             other than the most frequent one of its series, is left out. Months and years count as equal steps. None:
             the rows are in the order of time, without gaps.
+        known_ahead: the feature columns whose values are known before those of the target, such as holidays and weather
+            forecasts. Their inputs are `size` rows up to the last row of targets.
     """
 
     size: Annotated[int, Range(1)]
@@ -77,18 +79,21 @@ class Windows:
     gap: Annotated[int, Range(0)] = 0
     by: str | None = None
     time: str | None = None
+    known_ahead: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.gap and self.horizon is None:
-            raise UserError(f"`gap` (={self.gap}) needs `horizon`, the number of rows of targets")
+        for name in ("gap", "known_ahead"):
+            if (value := getattr(self, name)) and self.horizon is None:
+                text = ", ".join(value) if isinstance(value, tuple) else value
+                raise UserError(f"`{name}` (={text}) needs `horizon`, the number of rows of targets")
 
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(name for name in (self.by, self.time) if name is not None)
 
-    @property
-    def input_steps(self) -> range:
-        return range((1 - self.size) * self.stride, 1, self.stride)
+    def input_steps(self, column: str) -> range:
+        last = self._rows_ahead if column in self.known_ahead else 0
+        return range(last + (1 - self.size) * self.stride, last + 1, self.stride)
 
     @property
     def target_steps(self) -> range | None:
@@ -102,7 +107,12 @@ class Windows:
     @property
     def rows(self) -> int:
         """The number of consecutive rows of a window, with its targets."""
-        return self.rows_of_inputs + (0 if self.horizon is None else self.gap + self.horizon)
+        return self.rows_of_inputs + self._rows_ahead
+
+    @property
+    def _rows_ahead(self) -> int:
+        """The number of rows from the last row of inputs to the last row of targets."""
+        return 0 if self.horizon is None else self.gap + self.horizon
 
     def find(
         self,
@@ -114,7 +124,8 @@ class Windows:
     ) -> FoundExamples:
         """The windows. They start at each `shift`-th row of a stretch of consecutive rows of one series and split.
 
-        Without targets, the last rows of the stretch are a window, and each `shift`-th one before it.
+        Without targets, the last rows of the stretch are a window, and each `shift`-th one before it. It ends with the
+        rows of targets, if columns are known there.
         """
         series, times = self._read(blocks)
         rows, order = SeriesRows(splits, series, times), _order_by_series(series)
@@ -136,7 +147,7 @@ class Windows:
         return FoundExamples(known_by, left_out, longest, order, _invert(order), count_of_series)
 
     def _count_covered(self, with_targets: bool) -> int:
-        return self.rows if with_targets else self.rows_of_inputs
+        return self.rows if with_targets or self.known_ahead else self.rows_of_inputs
 
     def _find_starts(self, first: np.ndarray, lengths: np.ndarray, *, with_targets: bool) -> np.ndarray:
         """The first rows of the windows in stretches of consecutive rows, in ascending order."""
@@ -202,14 +213,16 @@ class Windows:
                 "in the rows that are missing."
             )
         parts = [f"size={self.size}", f"stride={self.stride}" if self.stride > 1 else ""]
-        if with_targets and self.horizon is not None:
+        rows, of_series = self._count_covered(with_targets), "" if self.by is None else " of a series"
+        if rows > self.rows_of_inputs:
             parts += [f"gap={self.gap}" if self.gap else "", f"horizon={self.horizon}"]
-        rows, of_series = self.rows if with_targets else self.rows_of_inputs, "" if self.by is None else " of a series"
         fault = (
             f"{place} {'have' if split is None else 'has'} no window: a window takes {rows:,} consecutive "
             f"rows{of_series} ({', '.join(filter(None, parts))}), and there are at most {found.longest[number]:,}"
         )
         if split is None:
+            if self.known_ahead:
+                return f"{fault}. Give the rows of the horizon, too, which have the values of `known_ahead`."
             return f"{fault}. Give as many rows before those that are to be predicted."
         held_out = f"`split_by={self.time}`" if self.time else "`seed=null`"
         has_enough = found.series >= len(found.rows)  # each split needs a series

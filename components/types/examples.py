@@ -46,9 +46,8 @@ class Examples(Protocol):
     def keys(self) -> tuple[str, ...]:
         """The raw columns that it reads. Predictions are shown beside them."""
 
-    @property
-    def input_steps(self) -> range:
-        """The rows of inputs, counted from the position of the example in `FoundExamples.order`."""
+    def input_steps(self, column: str) -> range:
+        """The rows of a column of inputs, counted from the position of the example in `FoundExamples.order`."""
 
     @property
     def target_steps(self) -> range | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.closest import suggest_name
 from runner.config.check_targets import CLASS_TARGETS, target_of
 from runner.signature.type_hints import Problem
 
@@ -37,10 +38,15 @@ def has_forecasts(examples: Any) -> bool:
 
 
 def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds windows with a horizon whose target has classes, and a gap before targets that aren't there."""
-    horizon, gap = examples.get("horizon"), examples.get("gap")
+    """Finds windows with a horizon whose target has classes, and a gap or columns ahead without a horizon."""
+    horizon, gap, ahead = (examples.get(name) for name in ("horizon", "gap", "known_ahead"))
     if horizon is None and isinstance(gap, int) and gap > 0:
         yield Problem("examples.gap", f"{gap} is before the rows of targets. Set examples.horizon, or leave it out.")
+    if horizon is None and ahead:
+        text = "columns are known up to the last row of targets. Set examples.horizon, or leave it out."
+        yield Problem("examples.known_ahead", text)
+    if isinstance(ahead, list):
+        yield from _check_known_ahead(ahead, feature.get("inputs"))
     if horizon is None:
         return
     targets = feature.get("targets")
@@ -52,6 +58,17 @@ def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> I
                 f"{horizon} rows of targets need numbers, and feature.{name} has classes. Choose a target of numbers, "
                 "or set examples.horizon=null: then the last row of a window has the target.",
             )
+
+
+def _check_known_ahead(ahead: list[Any], inputs: Any) -> Iterator[Problem]:
+    """Finds columns ahead that no input has."""
+    if not isinstance(inputs, Mapping):  # they are found in the data
+        return
+    columns = {column for listed in inputs.values() if isinstance(listed, list) for column in listed}
+    for name in ahead:
+        if name not in columns:
+            text = f"no input has a feature column {name}. {suggest_name(name, columns, title='Columns')}"
+            yield Problem("examples.known_ahead", text)
 
 
 def _check_pairs(feature: Mapping[str, Any]) -> Iterator[Problem]:

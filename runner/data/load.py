@@ -72,7 +72,7 @@ from runner.data.statistics import StatisticsRequest, compute_statistics, group_
 from runner.data.used_rows import find_used_rows, select_used
 from runner.data.windows import Found, draw_examples, find_examples, view_examples
 from runner.data.workers import Workers
-from runner.errors import column_location, error_location
+from runner.errors import LocatedError, column_location, error_location
 from runner.override_text import locate_settings
 from runner.signature.build import build
 from runner.signature.schema import COLUMN, SCHEMA
@@ -123,7 +123,21 @@ class Features:
         inputs = {name: tuple(names) for name, names in feature["inputs"].items()}
         with error_location("examples"):
             rows = None if examples is None else build(examples, {}, SCHEMA["examples"])
-        return cls(targets, columns, inputs, weight, feature.get("sample"), rows)
+        features = cls(targets, columns, inputs, weight, feature.get("sample"), rows)
+        features._check_past_inputs()
+        return features
+
+    def _check_past_inputs(self) -> None:
+        """Raises LocatedError if inputs have the values to forecast."""
+        if not isinstance(self.examples, FindsExamples) or (targets := self.examples.target_steps) is None:
+            return
+        keys = {key for target in self.targets.values() for key in target.keys}
+        for name in self.columns:
+            order = encoding_order(self.columns, {"": (name,)})
+            read = keys & raw_keys({each: self.columns[each] for each in order})
+            if read and self.examples.input_steps(name)[-1] >= targets[0]:
+                text = f"the column {name} reads `{min(read)}`, and so does the target, which isn't known ahead. "
+                raise LocatedError("examples.known_ahead", text + "Leave it out, so that the inputs have its past.")
 
     @property
     def program_only(self) -> dict[str, Column]:

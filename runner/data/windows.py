@@ -80,7 +80,9 @@ def view_examples(
     positions = rows if places is None else places if rows is None else places[rows]
     viewed = {}
     for name, arrays in encoded.items():
-        steps = examples.target_steps if is_target(name) else examples.input_steps if is_input_column(name) else None
+        steps = (
+            examples.target_steps if is_target(name) else examples.input_steps(name) if is_input_column(name) else None
+        )
         _check_column(name, arrays)
         if steps is not None:
             arrays = {key: WindowedRows(array, steps, positions, order) for key, array in arrays.items()}

@@ -72,7 +72,7 @@ def gather(windows: Windows, found: Sequence[np.ndarray], order: np.ndarray | No
     """The rows of each window by split, from what `find` returns."""
     order = np.arange(rows) if order is None else order
     position = np.argsort(order)
-    steps = [*windows.input_steps, *(windows.target_steps or ())]
+    steps = [*windows.input_steps("load"), *(windows.target_steps or ())]
     return [[order[[position[row] + step for step in steps]].tolist() for row in of_split] for of_split in found]
 
 
@@ -160,6 +160,22 @@ def test_forecasts_start_after_the_last_row_of_each_series_whatever_the_shift() 
     windows = Windows(size=3, horizon=5, shift=4, by="store")
     found = find(windows, [0] * 17, [0] * 9 + [1] * 8, with_targets=False)
     assert found.rows[0].tolist() == [4, 8, 12, 16]
+
+
+def test_columns_known_ahead_end_with_the_targets_and_need_their_rows() -> None:
+    windows = Windows(size=3, horizon=4, gap=1, stride=2, known_ahead=("holiday",))
+    assert list(windows.input_steps("load")) == [-4, -2, 0]
+    assert list(windows.input_steps("holiday")) == [1, 3, 5]
+    assert windows.target_steps == range(2, 6)
+    assert find(windows, [0] * 12, with_targets=False).rows[0].tolist() == [4, 5, 6]
+    found = find(windows, [0] * 9, with_targets=False)
+    text = windows.explain_none(found, 0, None, with_targets=False)
+    assert (
+        "takes 10 consecutive rows (size=3, stride=2, gap=1, horizon=4), and there are at most 9. Give the rows of"
+        in text
+    )
+    with pytest.raises(UserError, match=r"`known_ahead` \(=holiday\) needs `horizon`"):
+        Windows(size=3, known_ahead=("holiday",))
 
 
 @pytest.mark.parametrize(

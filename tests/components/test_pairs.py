@@ -17,7 +17,7 @@ def draw(pairs: Pairs, classes: np.ndarray, splits: dict[str, np.ndarray]) -> di
     found = pairs.draw(classes, splits)
     assert found.order is not None
     assert found.positions is not None
-    both = [found.order[found.positions[: len(classes)] + step] for step in pairs.input_steps]
+    both = [found.order[found.positions[: len(classes)] + step] for step in pairs.input_steps("image")]
     return {name: np.stack(both, 1)[rows] for name, rows in zip(splits, found.rows, strict=True)}
 
 

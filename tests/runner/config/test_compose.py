@@ -71,6 +71,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "feature=california_housing_wide_deep": ["architecture=wide_deep"],
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
     "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
+    "architecture=wide_sequential": ["feature=electric_load"],
+    "feature=electric_load": ["architecture=wide_sequential"],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
     "aggregate": 'by: label, columns: {rows: "count()"}',
