@@ -36,7 +36,7 @@ from runner.program.objective import (
     example_outputs,
     objective_terms,
 )
-from runner.program.optimizer import OptimizerFactory, is_joint
+from runner.program.optimizer import OptimizerFactory, average_schedule_free, find_schedule_free, is_joint
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
@@ -104,6 +104,7 @@ class Program:
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
         self._constrain_average = jit(self._constrain_average_parameters)
+        self._average_schedule_free = jit(average_schedule_free)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
         build_teacher = teacher.build_parts if teacher else None
@@ -182,6 +183,12 @@ class Program:
         optimizer_state = jax.tree.map(
             lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), optimizer.init(free)
         )
+        if members.evaluated is not None and find_schedule_free(optimizer_state):
+            with error_location(f"update.{members.evaluated}"):
+                raise UserError(
+                    "the optimizer is schedule-free: it averages the weights that are evaluated itself. Leave one of "
+                    "the two out."
+                )
         update_state = init_update_state(members, {"params": parameters, **model_state})
         return TrainState(parameters, model_state, optimizer_state, jnp.int32(0), jnp.int32(-1), update_state)
 
@@ -325,13 +332,18 @@ class Program:
     def evaluated_weights(self, program_inputs: ProgramInputs, state: TrainState) -> tuple[Any, Any]:
         """The parameters and the model state that evaluations, the best weights and predictions use.
 
-        They are an average if a member of the update set provides one. It meets the constraints here, not in the state.
+        They are an average if a member of the update set or a schedule-free optimizer provides one. It meets the
+        constraints here, not in the state.
         """
         members = build_members(self.static_config["update"], program_inputs.numbers)
-        if members.evaluated is None:
+        if members.evaluated is not None:
+            model_state = dict(state.update_state[members.evaluated])
+            parameters = model_state.pop("params")
+        elif find_schedule_free(state.optimizer_state):
+            model_state = state.model_state
+            parameters = self._average_schedule_free(state.optimizer_state, state.parameters)
+        else:
             return state.parameters, state.model_state
-        model_state = dict(state.update_state[members.evaluated])
-        parameters = model_state.pop("params")
         if self.static_config["constraint"]:
             parameters = self._constrain_average(program_inputs, state.parameters, parameters)
         return parameters, model_state

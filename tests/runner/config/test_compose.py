@@ -126,6 +126,8 @@ def test_every_file_is_short_and_starts_with_a_comment(path: Path) -> None:
 
 
 OTHER_NAMES = {  # options that are not named after their target
+    "momentum": "sgd",
+    "nesterov": "sgd",
     "performance": "reduce_on_plateau",
     "text_cnn": "sequential",
     "wide_text_cnn": "wide_sequential",
