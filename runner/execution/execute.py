@@ -31,7 +31,7 @@ from runner.execution.open_folder import SweepMember, read_extensions
 from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
-from runner.program.model import parameter_count
+from runner.program.model import measure_sparsity, parameter_count
 from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
@@ -347,7 +347,7 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetric
     trainer = run.trainer
     weights = trainer_state.best or trainer.program.evaluated_weights(trainer.program_inputs, trainer_state.train_state)
     held_out = _evaluate_held_out(run, *weights)
-    metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))
+    metrics = _add_to_metrics(run, trainer_state, held_out.metrics, weights[0])
     step = trainer_state.step
     event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)
@@ -355,7 +355,7 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetric
 
 
 def _add_to_metrics(
-    run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: int
+    run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: Any
 ) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     history = trainer_state.history
@@ -371,7 +371,8 @@ def _add_to_metrics(
         "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,
         "compile_seconds": timings.compiling,
         "peak_memory_bytes": platform.peak_memory_bytes(),
-        "parameters": parameters,
+        "parameters": parameter_count(parameters),
+        **({"sparsity": share} if (share := measure_sparsity(parameters)) else {}),
     }
 
 

@@ -196,6 +196,10 @@ def check_updates(
     """
     supported = optax.with_extra_args_support(optimizer)
 
+    def init(parameters: Any) -> Any:
+        with error_location(key):
+            return optimizer.init(parameters)
+
     def update(gradients: Any, state: Any, parameters: Any = None, **extra: Any) -> tuple[Any, Any]:
         with error_location(key):
             try:
@@ -210,7 +214,7 @@ def check_updates(
                     raise
                 raise UserError(f"Optax can't take a step: {error} Choose another optimizer.") from error
 
-    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def find_schedule_free(optimizer_state: Any) -> list[optax.contrib.ScheduleFreeState]:

@@ -44,6 +44,7 @@ from runner.program.trees import carry_over, copy_containers, merge
 from runner.program.update import (
     Members,
     apply_after,
+    apply_before_evaluation,
     build_members,
     constrain_changes,
     describe_skipped,
@@ -105,6 +106,7 @@ class Program:
         self.evaluate_images = jit(partial(self._evaluate, images=True))
         self._constrain_average = jit(self._constrain_average_parameters)
         self._average_schedule_free = jit(average_schedule_free)
+        self._before_evaluation = jit(self._apply_before_evaluation)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
         build_teacher = teacher.build_parts if teacher else None
@@ -336,17 +338,23 @@ class Program:
         constraints here, not in the state.
         """
         members = build_members(self.static_config["update"], program_inputs.numbers)
+        parameters, model_state = state.parameters, state.model_state
         if members.evaluated is not None:
             model_state = dict(state.update_state[members.evaluated])
             parameters = model_state.pop("params")
         elif find_schedule_free(state.optimizer_state):
-            model_state = state.model_state
-            parameters = self._average_schedule_free(state.optimizer_state, state.parameters)
-        else:
-            return state.parameters, state.model_state
-        if self.static_config["constraint"]:
+            parameters = self._average_schedule_free(state.optimizer_state, parameters)
+        if parameters is not state.parameters and self.static_config["constraint"]:
             parameters = self._constrain_average(program_inputs, state.parameters, parameters)
+        if members.before_evaluation:
+            variables = self._before_evaluation(program_inputs, {"params": parameters, **model_state})
+            model_state = dict(variables)
+            parameters = model_state.pop("params")
         return parameters, model_state
+
+    def _apply_before_evaluation(self, program_inputs: ProgramInputs, variables: Any) -> Any:
+        """The variables as the members of the update set change them for evaluations."""
+        return apply_before_evaluation(build_members(self.static_config["update"], program_inputs.numbers), variables)
 
     def _constrain_average_parameters(self, program_inputs: ProgramInputs, parameters: Any, average: Any) -> Any:
         """The average of the parameters that meets the constraints, but where it equals them, as if they are frozen."""

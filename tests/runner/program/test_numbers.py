@@ -28,6 +28,8 @@ GUESSES = (0.3, -0.3)  # the first value that the range of a parameter allows is
 VALUES: dict[str, list[Any]] = {
     "augmentation.color_jitter.hue": [0.2, 0.4],
     "augmentation.erase.ratio": [1.5, 3.0],
+    "optimizer.betas": [[0.3, 0.4], [0.6, 0.8]],
+    "optimizer.clipping_threshold": [1.0, 2.0],
     "schedule.boundaries": [[0.05, 0.1], [0.1, 0.2]],
     "schedule.warmup": [0.05, 0.1],  # shorter than the steps of the test
     "schedule.factors": [[0.3, 0.2, 0.1], [0.6, 0.4, 0.2]],
@@ -53,6 +55,8 @@ OF_FINE_CHANGES = ("aug_mix.alpha", "blur.probability")  # equalize and posteriz
 SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py and others show their effects
     *("schedule.factor", "schedule.min_delta", "schedule.min_scale", "schedule.patience", "schedule.cooldown"),
     "update.freeze.until",
+    "update.prune.threshold",  # the state of the training isn't pruned
+    "optimizer.weight_lr_power",  # the rate is constant
     *(f"augmentation.{name}" for name in (*OF_COLORS, *OF_FINE_CHANGES)),
     *(f"augmentation.{name}.target_fill" for name in ("affine", "crop", "elastic")),
 }
