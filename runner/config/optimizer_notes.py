@@ -55,9 +55,9 @@ def _find_changes(values: Mapping[str, Any], rows: int) -> Iterator[str]:
     if batch_size < rows:
         yield f"a step sees {batch_size:,} of {rows:,} examples (set training.batch_size={rows})"
     if values["augmentation"]:
-        yield f"{join_names(values['augmentation'])} changes the examples (set augmentation=[])"
+        yield f"augmentation ({join_names(values['augmentation'])}) changes the examples (set augmentation=[])"
     if dropout := [*_find_dropout(values)]:
-        yield f"{join_names(dropout)} drops other values in each step (leave it out)"
+        yield f"dropout ({join_names(dropout)}) drops other values in each step (leave it out)"
 
 
 def _find_dropout(values: Mapping[str, Any]) -> Iterator[str]:
@@ -71,4 +71,4 @@ def _find_dropout(values: Mapping[str, Any]) -> Iterator[str]:
             yield key
     for path, node in iterate_parts(architecture):
         if "drop" in str(node["_target_"]).rpartition(".")[2].lower():
-            yield f"{join_path(path)} ({node['_target_']})"
+            yield join_path(path)

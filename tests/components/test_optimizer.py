@@ -49,7 +49,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {  # parameters of an option that ar
     "adabound": [{"amsbound": True, "gamma": 0.5, "final_factor": 0.25}],
     "adadelta": [{"weight_decay": 0.1}],
     "adafactor": [
-        {"min_dim_size_to_factor": 2},
+        {"min_dim_size_to_factor": 2, "clipping_threshold": 0.5},
         {"min_dim_size_to_factor": 2, "momentum": 0.5, "weight_decay_rate": 0.01, "multiply_by_parameter_scale": False},
     ],
     "amsgrad": [{"bias_correction_mu": False, "bias_correction_nu": False}],
@@ -58,7 +58,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {  # parameters of an option that ar
     "lars": [{"weight_decay": 0.1, "trust_coefficient": 0.5, "nesterov": True}],
     "lbfgs": [{"memory_size": 2}],
     "muon": [{"weight_decay": 0.1, "consistent_rms": 0.2, "adam_factor": 0.5, "nesterov": False}],
-    "prodigy": [{"estim_lr0": 0.01, "weight_decay": 0.1, "safeguard_warmup": True}],
+    "prodigy": [{"estim_lr0": 0.01, "estim_lr_coef": 50.0, "weight_decay": 0.1, "safeguard_warmup": True}],
     "rmsprop": [{"centered": True, "momentum": 0.5}],
     "schedule_free_adamw": [{"weight_decay": 0.1, "b1": 0.5}],
     "sophia": [{"update_interval": 3, "gamma": 0.5, "weight_decay": 0.1}],
