@@ -173,8 +173,9 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
         return _suggest_data_key(values, name, known)
     if layers := _find_layers(name, values):
         return f"Write {' '.join(_format_override(key, node.get(name)) for key in layers)}"
-    near = suggest_name(name, known)
-    return near if near.startswith("Did you mean") else _suggest_options(owner, name) or near
+    if equal_names(name, known):  # such as PyTorch's name of a parameter that the part has
+        return suggest_name(name, known)
+    return _suggest_options(owner, name) or suggest_name(name, known)
 
 
 def _suggest_data_key(values: Mapping[str, Any], name: str, known: Collection[str]) -> str:
