@@ -106,8 +106,8 @@ def test_an_optimizer_is_the_same_traced_at_once_and_resumed(option: str, tmp_pa
     def constant() -> Run:
         return train(option, plain, start(option, plain), STEPS)
 
-    # Python computes 1 - 0.999 in 64 bits, of which float32 keeps five digits.
-    assert_close(constant().parameters, alone[0].parameters, 1e-4)
+    # Python computes 1 - 0.999 in 64 bits. In float32 the difference has four digits, as 0.999 is rounded.
+    assert_close(constant().parameters, alone[0].parameters, 3e-4)
 
     halfway = save_and_load(go_on(settings[0], begin(settings[0]), STEPS // 2), tmp_path / "state.npz")
     jax.tree.map(np.testing.assert_array_equal, go_on(settings[0], halfway, STEPS // 2), alone[0])
