@@ -506,8 +506,8 @@ def test_a_run_that_skips_ten_steps_in_a_row_diverges(
 
 
 def decaying_optimizers() -> list[str]:
-    """The optimizers of Optax with a mask for their weight decay, by their signatures."""
-    modules = {package: find_module(package) for package in ("optax", "optax.contrib")}
+    """The optimizers with a mask for their weight decay, by their signatures."""
+    modules = {package: find_module(package) for package in ("components.optimizer", "optax", "optax.contrib")}
     targets = [
         f"{package}.{name}" for package, module in modules.items() if module for name in list_public_names(module)
     ]
@@ -538,7 +538,7 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
     "target",
     slow_but(
         {"optax.contrib.prodigy"},  # without a mask
-        dict.fromkeys([one for one in decaying_optimizers() if "sophia" not in one] + [*UNMASKED_DECAYS]),  # `obj_fn`
+        dict.fromkeys(one for one in [*decaying_optimizers(), *UNMASKED_DECAYS] if one != "optax.contrib.sophia"),
     ),
 )
 def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
