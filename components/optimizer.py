@@ -1,17 +1,90 @@
-"""Optimizers that Optax doesn't have."""
+"""Optimizers that Optax doesn't have, or that need more than it knows of a model."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
+from components.paths import EMBEDDINGS, WEIGHTS, check_patterns, leaves_with_paths, matches_any
 from components.types import Range, Scalar
 
-__all__ = ["ftrl"]
+__all__ = ["adabound", "ftrl", "muon", "sophia"]
+
+HEAD = "architecture/head"
+
+
+class AdaBoundState(NamedTuple):
+    """The state of `adabound`: a counter, and trees with the structure of the parameters.
+
+    Attributes:
+        steps: their number, int32 ().
+        mu: m, the first moment.
+        nu: v, the second moment.
+        nu_max: the largest second moment so far. None: it isn't needed.
+    """
+
+    steps: jax.Array
+    mu: Any
+    nu: Any
+    nu_max: Any
+
+
+def adabound(
+    learning_rate: Annotated[Scalar, Range(0)],
+    b1: Annotated[Scalar, Range(0, 1, "[)")] = 0.9,
+    b2: Annotated[Scalar, Range(0, 1, "[)")] = 0.999,
+    eps: Annotated[Scalar, Range(0)] = 1e-8,
+    final_factor: Annotated[Scalar, Range(0)] = 100.0,
+    gamma: Annotated[Scalar, Range(0, math.inf, "()")] = 1e-3,
+    amsbound: bool = False,
+) -> optax.GradientTransformation:
+    """AdaBound: Adam whose rates are clipped to bounds that meet at the rate of SGD.
+
+    With gradient g, parameter w and the step t = 1, 2, …, as in the authors' code:
+        m' = b1 m + (1 - b1) g
+        v' = b2 v + (1 - b2) g²
+        rate = learning_rate sqrt(1 - b2^t) / (1 - b1^t) / (sqrt(v') + eps)
+        final = final_factor * learning_rate
+        w' = w - clip(rate, final (1 - 1 / (gamma t + 1)), final (1 + 1 / (gamma t))) m'
+
+    Args:
+        learning_rate: the rate of Adam at the start, 0 or more.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        final_factor: the rate of SGD at the end, as a multiple of learning_rate. In the paper, 0.1 is 100 times 0.001.
+        gamma: how fast the bounds meet, above 0: after 1 / gamma steps, the lower one is half of `final`.
+        amsbound: whether v' is the largest one so far, as in AMSGrad.
+
+    References:
+        Luo et al., 2019: Adaptive gradient methods with dynamic bound of learning rate.
+    """
+
+    def init(parameters: Any) -> AdaBoundState:
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        return AdaBoundState(jnp.zeros((), jnp.int32), zeros, zeros, zeros if amsbound else None)
+
+    def update(gradients: Any, state: AdaBoundState, parameters: Any = None) -> tuple[Any, AdaBoundState]:
+        count = optax.safe_increment(state.steps)
+        mu = optax.tree.update_moment(gradients, state.mu, b1, 1)
+        nu = optax.tree.update_moment(gradients, state.nu, b2, 2)
+        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu) if amsbound else None
+
+        def change(m: jax.Array, v: jax.Array) -> jax.Array:
+            t = count.astype(m.dtype)
+            rate = learning_rate * jnp.sqrt(1 - b2**t) / (1 - b1**t) / (jnp.sqrt(v) + eps)
+            final = final_factor * learning_rate
+            return -jnp.clip(rate, final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))) * m
+
+        return jax.tree.map(change, mu, nu_max if amsbound else nu), AdaBoundState(count, mu, nu, nu_max)
+
+    return optax.GradientTransformation(init, update)
 
 
 class FtrlState(NamedTuple):
@@ -82,3 +155,138 @@ def ftrl(
         return changes, FtrlState(accumulator, linear)
 
     return optax.GradientTransformation(init, update)
+
+
+def muon(
+    learning_rate: Annotated[Scalar, Range(0)],
+    beta: Annotated[Scalar, Range(0, 1, "[)")] = 0.95,
+    eps: Annotated[Scalar, Range(0)] = 1e-8,
+    weight_decay: Annotated[Scalar, Range(0)] = 0.0,
+    consistent_rms: Annotated[Scalar, Range(0, math.inf, "()")] | None = None,
+    adam_factor: Annotated[Scalar, Range(0)] = 1.0,
+    adam_b1: Annotated[Scalar, Range(0, 1, "[)")] = 0.9,
+    adam_b2: Annotated[Scalar, Range(0, 1, "[)")] = 0.999,
+    adam_paths: tuple[str, ...] | None = None,
+    ns_steps: Annotated[int, Range(1, 100)] = 5,
+    nesterov: bool = True,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """Muon for the hidden kernels, and Adam for all other parameters.
+
+    The momentum of a kernel is made nearly orthogonal by Newton-Schulz iterations. That of a convolution is a matrix
+    with a column for each output channel, unlike in `optax.contrib.muon`, where Adam trains convolutions.
+
+    Args:
+        learning_rate: 0 or more.
+        beta: decay of the momentum.
+        eps: added to the norm of the momentum, and to Adam's denominator.
+        weight_decay: strength of the decoupled weight decay, times learning_rate.
+        consistent_rms: if given, steps have the root mean square of this number, such as 0.2, which is about Adam's.
+            None: they are scaled by sqrt(max(1, outputs / inputs)).
+        adam_factor: Adam's learning rate as a multiple of learning_rate.
+        adam_b1: decay of Adam's first moment.
+        adam_b2: decay of Adam's second moment.
+        adam_paths: patterns of kernels that Adam trains. None: embeddings and the head.
+        ns_steps: the number of Newton-Schulz iterations.
+        nesterov: whether both use Nesterov momentum.
+        mask: a function of the parameters that returns which of them decay. None: all.
+
+    References:
+        Jordan et al., 2024: Muon: an optimizer for hidden layers in neural networks.
+        Liu et al., 2025: Muon is scalable for LLM training.
+    """
+    rate = jnp.asarray(learning_rate, jnp.float32)
+    optimizer = contrib.muon(
+        learning_rate,
+        ns_steps=ns_steps,
+        beta=beta,
+        eps=eps,
+        nesterov=nesterov,
+        adam_b1=adam_b1,
+        adam_b2=adam_b2,
+        adam_learning_rate=adam_factor * rate,
+        muon_weight_dimension_numbers=lambda tree: _find_matrices(tree, adam_paths),
+        consistent_rms=consistent_rms,
+    )
+    return optax.chain(optimizer, optax.add_decayed_weights(-rate * weight_decay, mask))
+
+
+def _find_matrices(parameters: Any, adam_paths: tuple[str, ...] | None) -> Any:
+    """A tree with the axes of each kernel that Muon trains, and None for all other parameters."""
+    if adam_paths is not None:
+        check_patterns(adam_paths, [path for path, _ in leaves_with_paths(parameters)], "adam_paths")
+    others = (*EMBEDDINGS, HEAD) if adam_paths is None else adam_paths
+    kinds = {
+        path: matches_any(WEIGHTS, path) and not matches_any(others, path) for path, _ in leaves_with_paths(parameters)
+    }
+
+    def find_axes(keys: Any, leaf: jax.Array) -> Any:
+        is_matrix = leaf.ndim > 1 and kinds[jax.tree_util.keystr(keys, simple=True, separator="/")]
+        return contrib.MuonDimensionNumbers((*range(leaf.ndim - 1),), leaf.ndim - 1) if is_matrix else None
+
+    return jax.tree_util.tree_map_with_path(find_axes, parameters)
+
+
+def sophia(
+    learning_rate: Annotated[Scalar, Range(0)],
+    b1: Annotated[Scalar, Range(0, 1, "[)")] = 0.965,
+    b2: Annotated[Scalar, Range(0, 1, "[)")] = 0.99,
+    eps: Annotated[Scalar, Range(0, math.inf, "()")] = 1e-8,
+    gamma: Annotated[Scalar, Range(0)] = 0.01,
+    clip_threshold: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0,
+    weight_decay: Annotated[Scalar, Range(0)] = 1e-4,
+    update_interval: Annotated[int, Range(1, 2**31 - 1)] = 10,
+    mask: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Sophia: a momentum over a diagonal of the Hessian, which Hutchinson's estimator finds every few steps.
+
+    With gradient g, parameter w, the diagonal h of the Hessian and the step t = 1, 2, …:
+        m' = b1 m + (1 - b1) g
+        w' = w - learning_rate (clip(m' / (1 - b1^t) / max(gamma h, eps), -clip_threshold, clip_threshold)
+                                + weight_decay w)
+        h' = b2 h + (1 - b2) u * Hu     with random signs u, in the first step and then every `update_interval` steps
+    This is `optax.contrib.sophia`, with products Hu that need no derivatives in forward mode.
+
+    Args:
+        learning_rate: 0 or more.
+        b1: decay of the momentum.
+        b2: decay of the diagonal.
+        eps: the smallest value of gamma h, above 0.
+        gamma: factor of the diagonal. A larger one clips fewer steps.
+        clip_threshold: the largest step of a parameter, as a multiple of learning_rate.
+        weight_decay: strength of the decoupled weight decay.
+        update_interval: the number of steps between two estimates of the Hessian.
+        mask: a function of the parameters that returns which of them decay. None: all.
+
+    References:
+        Liu et al., 2023: Sophia: a scalable stochastic second-order optimizer for language model pre-training.
+    """
+    return contrib.sophia(
+        learning_rate,
+        b1=b1,
+        b2=b2,
+        eps=eps,
+        weight_decay=weight_decay,
+        weight_decay_mask=mask,
+        gamma=gamma,
+        clip_threshold=clip_threshold,
+        update_interval=update_interval,
+        hessian_diagonal_fn=_estimate_hessian_diagonal(),
+    )
+
+
+def _estimate_hessian_diagonal() -> optax.GradientTransformationExtraArgs:
+    """Hutchinson's estimator u * Hu of the diagonal of the Hessian. Its state counts the estimates."""
+
+    def init(parameters: Any) -> jax.Array:
+        return jnp.zeros((), jnp.int32)
+
+    def update(
+        gradients: Any, count: jax.Array, params: Any = None, *, value_fn: Callable[[Any], jax.Array], **_: Any
+    ) -> tuple[Any, jax.Array]:
+        key = jax.random.fold_in(jax.random.key(0), count)
+        signs = optax.tree.random_like(key, params, jax.random.rademacher, dtype=jnp.float32)
+        products = jax.grad(lambda tree: optax.tree.vdot(jax.grad(value_fn)(tree), signs))(params)
+        return jax.tree.map(jnp.multiply, products, signs), count + 1
+
+    return optax.GradientTransformationExtraArgs(init, update)

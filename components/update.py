@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from components.paths import WEIGHTS, check_patterns, matches_any
+from components.paths import WEIGHTS, check_patterns, map_matching, matches_any
 from components.types import Duration, Group, Range, Scalar, UserError, Variables
 
-__all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "SkipNonfinite"]
+__all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "Prune", "SkipNonfinite"]
 
 DEFAULT_GROUP = "default"
 
@@ -199,6 +199,28 @@ class EMA:
             return old + (1 - decay).astype(new.dtype) * (new - old) if is_float else new
 
         return variables, jax.tree.map(average, averaged, variables)
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Sets small weights to 0 where they are evaluated, saved as the best, exported or used to predict.
+
+    Training goes on with all weights.
+
+    Attributes:
+        threshold: weights with a smaller absolute value are 0.
+        paths: patterns of the parameters that are pruned. None: all kernels and embeddings.
+    """
+
+    threshold: Annotated[Scalar, Range(0)] = 1e-3
+    paths: tuple[str, ...] | None = None
+
+    def before_evaluation(self, variables: Variables) -> Variables:
+        def prune(_: str, leaf: jax.Array) -> jax.Array:
+            is_small = jnp.abs(leaf) < jnp.asarray(self.threshold, leaf.dtype)
+            return jnp.where(is_small, jnp.zeros_like(leaf), leaf)
+
+        return {**variables, "params": map_matching(prune, variables["params"], self.paths, default=WEIGHTS)}
 
 
 def _select(paths: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

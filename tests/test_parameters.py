@@ -109,9 +109,19 @@ def observe_metric(part: Any) -> Iterator[str]:
 
 
 def observe_optimizer(part: Any) -> Iterator[str]:
-    optimizer = part(learning_rate=0.1)
+    import optax
+
+    optimizer = optax.with_extra_args_support(part(learning_rate=0.1))
+
+    def objective(tree: Any) -> jax.Array:
+        return sum(jnp.sum(jnp.cos(leaf)) for leaf in jax.tree.leaves(tree))
+
+    def step(tree: Any) -> Any:
+        extra = {"value": objective(tree), "grad": tree, "value_fn": objective}
+        return optimizer.update(tree, optimizer.init(tree), tree, **extra)
+
     with jax.numpy_dtype_promotion("standard"):  # numbers of the configuration are arrays in the program
-        yield describe(lambda tree: optimizer.update(tree, optimizer.init(tree), tree), PARAMETERS)
+        yield describe(step, PARAMETERS)
 
 
 def observe_schedule(part: Any) -> Iterator[str]:
@@ -147,6 +157,8 @@ def observe_update(part: Any) -> Iterator[str]:
         import optax
 
         yield describe(lambda tree: (chain := part.before(optax.sgd(0.1))).update(tree, chain.init(tree)), PARAMETERS)
+    if hasattr(part, "before_evaluation"):
+        yield describe(lambda tree: part.before_evaluation({"params": tree}), PARAMETERS)
     if hasattr(part, "after"):
         yield describe(lambda tree: part.after({"params": tree}, variables, jnp.int32(3)), PARAMETERS)
     yield repr(getattr(part, "until", None))
@@ -216,6 +228,9 @@ BASES: dict[str, dict[str, Any]] = {
 """The arguments of the parts that need some, or that are small with them."""
 BATCH_NORM_NAMES = ("GoogLeNet", "Inception", "VGG")
 CONTEXT: dict[str, dict[str, Any]] = {
+    "adafactor.dtype_momentum": {"momentum": 0.9},
+    "adafactor.factored": {"min_dim_size_to_factor": 2},
+    "adafactor.weight_decay_mask": {"weight_decay_rate": 0.1},
     **{key: {"momentum": 0.9} for key in ("sgd.nesterov", "sgd.accumulator_dtype", "rmsprop.nesterov")},
     **{key: {"features": 6} for key in ("Conv.groups", "ConvNorm.groups")},
     **{f"{name}.{key}": {"batch_norm": True} for name in BATCH_NORM_NAMES for key in ("momentum", "epsilon")},
@@ -227,6 +242,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
 """The arguments with which a parameter has an effect, if it has none with the others of its part."""
 ERRORS = {"Sequential.head"}  # the other values need other layers, which an error says
 VALUES: dict[str, list[Any]] = {
+    "lbfgs.linesearch": [None],
+    "muon.adam_paths": [["**"]],
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},

@@ -17,12 +17,14 @@ import pytest
 import yaml
 from guides import read_guide
 from optimizers import list_numbers, list_optimizers
+from options import options
 from slow import slow_but
 
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.config.check_update import can_limit_decay
 from runner.signature.build import build
+from runner.signature.parameters import read_signature
 
 PATH = Path(__file__).parent.parent / "docs/training.md"
 WHOLE = PATH.read_text()
@@ -52,21 +54,30 @@ def test_the_numbers_of_an_optimizer_may_be_traced(target: str) -> None:
     """All at once, with their defaults; 0.1 if there is none."""
     signature = list_optimizers()[target]
     defaults = {name: signature[name].default for name in list_numbers(signature)}
-    numbers = {name: default if isinstance(default, float) else 0.1 for name, default in defaults.items()}
+    numbers = {name: default if isinstance(default, float | list) else 0.1 for name, default in defaults.items()}
     parameters = {"layer": {"kernel": jax.numpy.ones((3, 4)), "bias": jax.numpy.ones(4)}}
 
     def objective(values: Any) -> jax.Array:
         return sum((leaf**2).sum() for leaf in jax.tree.leaves(values))
 
-    def step(traced: dict[str, jax.Array]) -> Any:
+    def step(traced: dict[str, Any]) -> Any:
         optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, **traced))
         value, gradients = jax.value_and_grad(objective)(parameters)
         extra = {"value": value, "grad": gradients, "value_fn": objective}
         return optimizer.update(gradients, optimizer.init(parameters), parameters, **extra)[0]
 
-    arrays = {name: jax.numpy.float32(value) for name, value in {**numbers, "learning_rate": 0.1}.items()}
+    arrays = jax.tree.map(jax.numpy.float32, {**numbers, "learning_rate": 0.1})
     shapes = jax.eval_shape(step, arrays)
     assert jax.tree.map(lambda leaf: leaf.shape, shapes) == jax.tree.map(lambda leaf: leaf.shape, parameters)
+
+
+def test_the_table_of_options_lists_all_with_their_fields() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|.*\| ((?:`\w+`(?:, )?)+) \|$", WHOLE, re.MULTILINE)
+    fields = {name: row[1] for row in rows for name in re.findall(r"\w+", row[0]) if name in options("optimizer")}
+    assert {*fields} == {*options("optimizer")}
+    for name, listed in fields.items():
+        signature = read_signature(options("optimizer")[name]["_target_"]) or {}
+        assert {*re.findall(r"\w+", listed)} <= {*signature}, name
 
 
 def test_the_table_of_members_lists_all() -> None:
@@ -87,7 +98,7 @@ def test_the_example_of_a_member_runs(name: str, example: str) -> None:
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     GUIDE.write_files(in_empty_folder, monkeypatch)
-    assert len(GUIDE.commands) == 6
+    assert len(GUIDE.commands) == 8
     for command in GUIDE.commands:
         epochs = () if "fine_tuned" in command else ("training.epochs=1",)
         assert main([*shlex.split(command), *epochs, *QUICK]) == 0, command

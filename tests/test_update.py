@@ -14,6 +14,7 @@ from two_steps import interrupted_once, take_two_steps
 
 import runner
 from components.data import Arrays
+from components.paths import leaves_with_paths
 from components.types import UserError
 from runner.__main__ import main
 from runner.config.check_update import UNMASKED_DECAYS, find_decay_masks
@@ -103,6 +104,25 @@ def test_evaluation_and_predictions_use_the_average(in_empty_folder: Path) -> No
         json.loads((result.folder / "summary.json").read_text())["metrics"]["best/valid/loss"]
         == (result.records[0]["valid/loss"])
     )
+
+
+@pytest.mark.optax
+def test_small_weights_are_pruned_where_they_are_evaluated_and_kept_in_training(in_empty_folder: Path) -> None:
+    words = ("experiment=digits_mlp", *WORDS, "training.epochs=1", "quiet=true")
+    pruned = runner.run(*words, "update=[prune,ema]", "update.prune.threshold=0.1")
+    step = pruned.records[0]["step"]
+    found = dict(leaves_with_paths(runner.load(pruned.folder).weights.parameters))
+    small = zeros = size = 0
+    for path, leaf in found.items():
+        name = "".join(f"[{part!r}]" for part in path.split("/"))
+        average = arrays_of(pruned, step)[f"leaf.update_state['ema']['params']{name}"]
+        limit = 0.1 if path.endswith("kernel") else 0
+        np.testing.assert_array_equal(leaf, np.where(np.abs(average) < limit, 0, average))
+        small += (np.abs(average) < limit).sum()
+        if path.endswith("kernel"):
+            zeros, size = zeros + (leaf == 0).sum(), size + leaf.size
+    assert zeros == small > 0
+    assert pruned.metrics["sparsity"] == pytest.approx(zeros / size)
 
 
 NETWORK = """
@@ -486,8 +506,8 @@ def test_a_run_that_skips_ten_steps_in_a_row_diverges(
 
 
 def decaying_optimizers() -> list[str]:
-    """The optimizers of Optax with a mask for their weight decay, by their signatures."""
-    modules = {package: find_module(package) for package in ("optax", "optax.contrib")}
+    """The optimizers with a mask for their weight decay, by their signatures."""
+    modules = {package: find_module(package) for package in ("components.optimizer", "optax", "optax.contrib")}
     targets = [
         f"{package}.{name}" for package, module in modules.items() if module for name in list_public_names(module)
     ]
@@ -518,7 +538,7 @@ def test_the_random_keys_of_an_optimizer_are_saved() -> None:
     "target",
     slow_but(
         {"optax.contrib.prodigy"},  # without a mask
-        dict.fromkeys([one for one in decaying_optimizers() if "sophia" not in one] + [*UNMASKED_DECAYS]),  # `obj_fn`
+        dict.fromkeys(one for one in [*decaying_optimizers(), *UNMASKED_DECAYS] if one != "optax.contrib.sophia"),
     ),
 )
 def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:

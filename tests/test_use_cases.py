@@ -510,7 +510,6 @@ def test_folds_with_fitted_statistics_beside_an_update_and_a_constraint() -> Non
 @pytest.mark.slow
 def test_lbfgs_equals_optax_and_is_compiled_once() -> None:
     programs._PROGRAMS.clear()
-    write_option("optimizer/lbfgs", "# L-BFGS with a line search.\n_target_: optax.lbfgs\n")
     words = (*CLASSES, "optimizer=lbfgs", "training.steps=3")
     result = run(*words)
     (program,) = programs._PROGRAMS.values()

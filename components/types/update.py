@@ -29,6 +29,8 @@ class Update(Protocol):
     4. The optimizer: `around` wraps it, `assign` divides it into groups, and `decays` limits its weight decay.
     5. The constraints.
     6. `after`: the new parameters are changed, or averaged. Changed parameters meet the constraints again.
+
+    `before_evaluation` is no part of a step: it changes the weights where they are evaluated.
     """
 
 
@@ -65,6 +67,17 @@ class AfterUpdate(Protocol):
                 equals the initial variables. Constraints don't change it, but they apply where it is evaluated.
             step: the number of steps before this one, without those that were skipped, int32 ().
         """
+
+
+@runtime_checkable
+class BeforeEvaluation(Protocol):
+    """Changes the weights, or their average, where they are evaluated, saved as the best, exported or used to predict.
+
+    Training goes on with the weights as they were.
+    """
+
+    def before_evaluation(self, variables: Variables) -> Variables:
+        """The changed variables, with the same structure."""
 
 
 @runtime_checkable
@@ -135,6 +148,7 @@ UPDATE_PROTOCOLS: Mapping[str, type] = {
     "before": BeforeOptimizer,
     "around": AroundOptimizer,
     "after": AfterUpdate,
+    "before_evaluation": BeforeEvaluation,
     "freezes": Freezing,
     "skips": Skipping,
     "decays": Decaying,

@@ -18,7 +18,8 @@ MOMENTUM = "momentum"
 MOMENTUM_NAMES = (MOMENTUM, "b1")
 """Names of the parameter that is the momentum of an optimizer; of Adam and its relatives, b1."""
 
-OTHER_MOMENTUMS = {"optax.signum": "beta", "optax.contrib.momo": "beta", "optax.contrib.muon": "beta"}
+OTHER_MOMENTUMS = {"optax.signum": "beta", "optax.contrib.momo": "beta", "components.optimizer.muon": "beta"}
+PLAIN = {"optax.sgd": ", as in optimizer=sgd"}  # options whose files set no momentum
 """Optimizers whose momentum has another name, which means something else in other optimizers."""
 
 
@@ -43,7 +44,8 @@ def find_schedule_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             if parameter is None:
                 yield Problem(schedule_key, describe_missing_momentum(optimizer["_target_"]))
             elif parameter in optimizer:
-                text = f"is set by {schedule_key}. Leave it out, or set the momentum of the schedule to null."
+                plain = PLAIN.get(optimizer["_target_"], "")
+                text = f"is set by {schedule_key}. Leave it out{plain}, or set the momentum of the schedule to null."
                 yield Problem(f"{key}.{parameter}", text)
 
 

@@ -18,7 +18,11 @@ from runner.signature.type_hints import Problem, format_value
 from runner.tree import iterate_parts, join_path
 
 LOOKAHEAD = "components.update.Lookahead"
-MOMENTUM_OPTIONS = ("nesterov", "accumulator_dtype")  # parameters of Optax that only change a momentum
+MOMENTUM_OPTIONS = (
+    "nesterov",
+    "accumulator_dtype",
+    "dtype_momentum",
+)  # of Optax; they only change a momentum
 DECAY_MASKS = ("mask", "weight_decay_mask")  # Optax's names for the parameters that `weight_decay` applies to
 
 UNMASKED_DECAYS = {
@@ -27,6 +31,8 @@ UNMASKED_DECAYS = {
     "optax.contrib.madgrad": "weight_decay",
     "optax.contrib.muon": "adam_weight_decay",
     "optax.contrib.prodigy": "weight_decay",
+    "optax.contrib.schedule_free_adamw": "weight_decay",
+    "optax.contrib.schedule_free_sgd": "weight_decay",
 }
 """Weight decays of Optax without a mask that can be limited: what they change depends on no other parameter."""
 

@@ -173,6 +173,8 @@ def suggest_parameter(values: Mapping[str, Any], owner: str, name: str, known: C
         return _suggest_data_key(values, name, known)
     if layers := _find_layers(name, values):
         return f"Write {' '.join(_format_override(key, node.get(name)) for key in layers)}"
+    if equal_names(name, known):  # such as PyTorch's name of a parameter that the part has
+        return suggest_name(name, known)
     return _suggest_options(owner, name) or suggest_name(name, known)
 
 
@@ -269,7 +271,8 @@ def explain_part(group: str, name: str) -> str | None:
     for target in [name] if "." in name else [f"{package}.{name}" for package in packages]:
         with contextlib.suppress(PartNotFoundError):
             if is_allowed_part(target, kinds):
-                options = list_options_of(group, target)
+                options, own = list_options_of(group, target), target.rpartition(".")[2]
+                options = [own] if own in options else options  # rather than another name of it
                 written = options if takes_several else [f"{group}={option}" for option in options]
                 return f"Write {' or '.join(written) or f'{key}._target_={target}'}"
     return None

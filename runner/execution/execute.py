@@ -31,7 +31,7 @@ from runner.execution.open_folder import SweepMember, read_extensions
 from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
-from runner.program.model import parameter_count
+from runner.program.model import measure_sparsity, parameter_count
 from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
@@ -366,7 +366,7 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetric
     temperatures, uncalibrated = _fit_temperatures(run, *weights)
     weights = weights[0], set_temperatures(weights[1], temperatures)
     held_out = _evaluate_held_out(run, *weights)
-    metrics = _add_to_metrics(run, trainer_state, held_out.metrics, parameter_count(weights[0]))
+    metrics = _add_to_metrics(run, trainer_state, held_out.metrics, weights[0])
     notes: Sequence[str] = held_out.notes
     if temperatures:
         metrics |= {f"best/{name}": value for name, value in trainer.evaluate(CALIBRATION_SPLIT, *weights).items()}
@@ -409,7 +409,7 @@ def _describe_temperatures(temperatures: Mapping[str, float], metrics: Mapping[s
 
 
 def _add_to_metrics(
-    run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: int
+    run: PreparedRun, trainer_state: TrainerState, held_out: Mapping[str, float], parameters: Any
 ) -> dict[str, float]:
     """The metrics of the best weights by name, and the speed, the memory and the size of the run."""
     history = trainer_state.history
@@ -425,7 +425,8 @@ def _add_to_metrics(
         "input_wait_fraction": timings.waiting / timings.training if timings.training else 0.0,
         "compile_seconds": timings.compiling,
         "peak_memory_bytes": platform.peak_memory_bytes(),
-        "parameters": parameters,
+        "parameters": parameter_count(parameters),
+        **({"sparsity": share} if (share := measure_sparsity(parameters)) else {}),
     }
 
 

@@ -21,6 +21,7 @@ from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Sche
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
+from runner.config.optimizer_notes import find_optimizer_notes
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import Training
@@ -262,6 +263,7 @@ def _note_zero_rate(trainer: Trainer, progress: Progress) -> None:
 
 def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows how many parameters are trained if some are frozen, and what has little effect or none."""
+    rows = len(trainer.data.splits["train"])
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
     frozen_until = trainer.plan.frozen_until
     if members.freeze is not None and not config.values["quiet"]:
@@ -274,7 +276,7 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
-    for text in find_weak_lookahead(config.values):
+    for text in (*find_weak_lookahead(config.values), *find_optimizer_notes(config.values, rows)):
         progress.note(f"note: {text}")
     if members.freeze is None or frozen_until is not None:
         return

@@ -184,3 +184,10 @@ def check_inputs(inputs: Mapping[str, Any], architecture: nn.Module) -> None:
 def parameter_count(parameters: Any) -> int:
     """The number of elements in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(parameters))
+
+
+def measure_sparsity(parameters: Any) -> float:
+    """The share of the elements of kernels and embeddings that are exactly 0; 0 if there are none of these arrays."""
+    weights = [np.asarray(leaf) for leaf in jax.tree.leaves(parameters) if leaf.ndim > 1]
+    size = sum(leaf.size for leaf in weights)
+    return 1 - sum(int(np.count_nonzero(leaf)) for leaf in weights) / size if size else 0.0

@@ -201,8 +201,7 @@ def check_updates(
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer, with wrong results of its steps as user errors of a key, and errors that Optax raises in them.
 
-    Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass. A schedule-free
-    optimizer is an error too.
+    Optax raises one, for example, if an optimizer needs an argument that the program doesn't pass.
 
     Args:
         key: the key in the configuration of the part that returned the optimizer.
@@ -212,14 +211,8 @@ def check_updates(
     supported = optax.with_extra_args_support(optimizer)
 
     def init(parameters: Any) -> Any:
-        state = optimizer.init(parameters)
-        if any(map(_is_schedule_free, jax.tree.leaves(state, is_leaf=_is_schedule_free))):
-            with error_location(key):
-                raise UserError(
-                    "a schedule-free optimizer is evaluated at other weights than those that it trains, which isn't "
-                    "supported. Choose another optimizer; update=[ema] evaluates an average."
-                )
-        return state
+        with error_location(key):
+            return optimizer.init(parameters)
 
     def update(gradients: Any, state: Any, parameters: Any = None, **extra: Any) -> tuple[Any, Any]:
         with error_location(key):
@@ -238,8 +231,22 @@ def check_updates(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _is_schedule_free(node: Any) -> bool:
-    return isinstance(node, optax.contrib.ScheduleFreeState)
+def find_schedule_free(optimizer_state: Any) -> list[optax.contrib.ScheduleFreeState]:
+    """The nodes of an optimizer state that belong to schedule-free optimizers."""
+
+    def is_schedule_free(node: Any) -> bool:
+        return isinstance(node, optax.contrib.ScheduleFreeState)
+
+    return [*filter(is_schedule_free, jax.tree.leaves(optimizer_state, is_leaf=is_schedule_free))]
+
+
+def average_schedule_free(optimizer_state: Any, parameters: Any) -> Any:
+    """The parameters, with the averages that schedule-free optimizers mean to be evaluated in place of their own."""
+    for node in find_schedule_free(optimizer_state):
+        paths = {*list_paths(node.z)}
+        own = select(parameters, lambda path, paths=paths: path in paths)  # type: ignore[misc]
+        parameters = merge(parameters, optax.contrib.schedule_free_eval_params(node, own))
+    return parameters
 
 
 def is_joint(node: Any) -> bool:

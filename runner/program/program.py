@@ -36,7 +36,7 @@ from runner.program.objective import (
     example_outputs,
     objective_terms,
 )
-from runner.program.optimizer import OptimizerFactory, is_joint
+from runner.program.optimizer import OptimizerFactory, average_schedule_free, find_schedule_free, is_joint
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
@@ -44,6 +44,7 @@ from runner.program.trees import carry_over, copy_containers, merge
 from runner.program.update import (
     Members,
     apply_after,
+    apply_before_evaluation,
     build_members,
     constrain_changes,
     describe_skipped,
@@ -106,6 +107,8 @@ class Program:
         self.evaluate_images = jit(partial(self._evaluate, images=True))
         self.rates = jit(self._compute_rates)
         self._constrain_average = jit(self._constrain_average_parameters)
+        self._average_schedule_free = jit(average_schedule_free)
+        self._before_evaluation = jit(self._apply_before_evaluation)
         training = static_config.get("training", {})
         self._microbatches, weighs_training = training.get("microbatches", 1), training.get("sampling") != "weighted"
         build_teacher = teacher.build_parts if teacher else None
@@ -194,6 +197,12 @@ class Program:
         optimizer_state = jax.tree.map(
             lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), optimizer.init(free)
         )
+        if members.evaluated is not None and find_schedule_free(optimizer_state):
+            with error_location(f"update.{members.evaluated}"):
+                raise UserError(
+                    "the optimizer is schedule-free: it averages the weights that are evaluated itself. Leave one of "
+                    "the two out."
+                )
         update_state = init_update_state(members, {"params": parameters, **model_state})
         return TrainState(parameters, model_state, optimizer_state, jnp.int32(0), jnp.int32(-1), update_state)
 
@@ -337,16 +346,27 @@ class Program:
     def evaluated_weights(self, program_inputs: ProgramInputs, state: TrainState) -> tuple[Any, Any]:
         """The parameters and the model state that evaluations, the best weights and predictions use.
 
-        They are an average if a member of the update set provides one. It meets the constraints here, not in the state.
+        They are an average if a member of the update set or a schedule-free optimizer provides one. It meets the
+        constraints here, not in the state.
         """
         members = build_members(self.static_config["update"], program_inputs.numbers)
-        if members.evaluated is None:
-            return state.parameters, state.model_state
-        model_state = dict(state.update_state[members.evaluated])
-        parameters = model_state.pop("params")
-        if self.static_config["constraint"]:
+        parameters, model_state = state.parameters, state.model_state
+        if members.evaluated is not None:
+            model_state = dict(state.update_state[members.evaluated])
+            parameters = model_state.pop("params")
+        elif find_schedule_free(state.optimizer_state):
+            parameters = self._average_schedule_free(state.optimizer_state, parameters)
+        if parameters is not state.parameters and self.static_config["constraint"]:
             parameters = self._constrain_average(program_inputs, state.parameters, parameters)
+        if members.before_evaluation:
+            variables = self._before_evaluation(program_inputs, {"params": parameters, **model_state})
+            model_state = dict(variables)
+            parameters = model_state.pop("params")
         return parameters, model_state
+
+    def _apply_before_evaluation(self, program_inputs: ProgramInputs, variables: Any) -> Any:
+        """The variables as the members of the update set change them for evaluations."""
+        return apply_before_evaluation(build_members(self.static_config["update"], program_inputs.numbers), variables)
 
     def _constrain_average_parameters(self, program_inputs: ProgramInputs, parameters: Any, average: Any) -> Any:
         """The average of the parameters that meets the constraints, but where it equals them, as if they are frozen."""

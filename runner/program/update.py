@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from components.types import (
     AfterUpdate,
     AroundOptimizer,
+    BeforeEvaluation,
     BeforeOptimizer,
     Decaying,
     Freezing,
@@ -42,6 +43,7 @@ class Members(NamedTuple):
         before: members that change the gradients, by name.
         around: members that wrap the optimizer, by name.
         after: members that change or average the variables, by name.
+        before_evaluation: members that change the evaluated variables, by name.
     """
 
     freeze: tuple[str, Freezing] | None
@@ -51,6 +53,7 @@ class Members(NamedTuple):
     before: Mapping[str, BeforeOptimizer]
     around: Mapping[str, AroundOptimizer]
     after: Mapping[str, AfterUpdate]
+    before_evaluation: Mapping[str, BeforeEvaluation]
 
     @property
     def evaluated(self) -> str | None:
@@ -73,6 +76,7 @@ def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Memb
         before=_find_all(BeforeOptimizer, ordered),
         around=_find_all(AroundOptimizer, ordered),
         after=_find_all(AfterUpdate, ordered),
+        before_evaluation=_find_all(BeforeEvaluation, ordered),
     )
     _check_only([name for name, member in members.after.items() if getattr(member, "evaluates", False)])
     if members.groups:
@@ -150,6 +154,16 @@ def apply_after(
             variables = {**changed, "params": parameters}
             new_state[name] = {**average, "params": merge(average["params"], frozen_parameters)}
     return variables, new_state
+
+
+def apply_before_evaluation(members: Members, variables: Variables) -> Variables:
+    """The variables, changed by all members that do so where they are evaluated."""
+    for name, member in members.before_evaluation.items():
+        with error_location(f"update.{name}"):
+            changed = member.before_evaluation(copy_containers(variables))  # it may change them in place
+            check_same_shapes(changed, variables, f"{type(member).__name__}.before_evaluation")
+            variables = changed
+    return variables
 
 
 def constrain_changes(constrain: Callable[[Any], Any], old: Any, new: Any) -> Any:

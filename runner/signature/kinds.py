@@ -94,7 +94,8 @@ def kinds_of(kind_or_class: str) -> tuple[str, ...]:
 
 def is_part_of_kind(definition: Definition, name: str, kind: PartKind) -> bool:
     """Whether a definition is a part of a kind, exported under a name."""
-    if name.startswith("_") or not any(_exports(package, name, definition) for package in kind.packages):
+    packages = sorted(kind.packages, key=len, reverse=True)  # an outer package such as `optax` may have other names
+    if name.startswith("_") or not any(_exports(package, name, definition) for package in packages):
         return False
     if kind.returns is None:
         return isinstance(definition.node, ast.FunctionDef)

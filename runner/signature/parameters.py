@@ -6,12 +6,13 @@ import ast
 import contextlib
 import functools
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from components.types import Duration, Range
+from components.types import Duration
 from runner.signature.allowed_parts import find_part_definition
 from runner.signature.annotation import read_hint
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, find_method, is_subclass
+from runner.signature.optax_hints import hint_of_optax
 from runner.signature.source import (
     INSTALLED_PACKAGES,
     Definition,
@@ -22,7 +23,6 @@ from runner.signature.source import (
     find_module,
     resolve_name,
 )
-from runner.signature.type_hints import ScalarHint, alternatives
 
 UNKNOWN = object()
 """The default of a parameter without a default, or with a default that is not a literal."""
@@ -47,21 +47,6 @@ Parameters: TypeAlias = dict[str, Parameter]
 REST = "**"
 """The name of the entry of `Parameters` that stands for any other keyword, as `**groups: Group` takes it."""
 
-_SHARE = Annotated[ScalarHint, Range(0, 1, "[)")]
-_POSITIVE = Annotated[ScalarHint, Range(0)]
-OPTAX_HINTS: dict[str, Any] = {
-    "b1": _SHARE,
-    "b2": _SHARE,
-    "decay": _SHARE,
-    "momentum": _SHARE | None,
-    "eps": _POSITIVE,
-    "eps_root": _POSITIVE,
-    "initial_scale": _POSITIVE,
-    "weight_decay": _POSITIVE,
-    "weight_decay_rate": _POSITIVE | None,
-}
-"""Type hints by parameter name, with ranges, which Optax doesn't annotate."""
-
 DATACLASS_DECORATORS = ("dataclasses.dataclass", "flax.struct.dataclass")
 FIELD_FUNCTIONS = ("dataclasses.field", "flax.struct.field")
 NOT_FIELDS = ("typing.ClassVar", "dataclasses.KW_ONLY")
@@ -80,7 +65,8 @@ def read_signature(target: str) -> Parameters | None:
     is_installed = isinstance(target, str) and target.partition(".")[0] in INSTALLED_PACKAGES
     parameters = _read_installed_parameters(target) if is_installed else _read_parameters(target)
     if parameters and target.startswith("optax."):
-        return {name: parameter._replace(hint=_optax_hint(name, parameter)) for name, parameter in parameters.items()}
+        hints = {name: hint_of_optax(target, name, one.hint, one.default) for name, one in parameters.items()}
+        return {name: parameter._replace(hint=hints[name]) for name, parameter in parameters.items()}
     return parameters and dict(parameters)
 
 
@@ -90,14 +76,6 @@ def _read_parameters(target: str) -> Parameters | None:
 
 
 _read_installed_parameters = functools.cache(_read_parameters)  # files of Titrate and of libraries don't change
-
-
-def _optax_hint(name: str, parameter: Parameter) -> Any:
-    """The hint of a parameter of Optax. Every number may be traced whose default is not a whole number or null."""
-    if name in OPTAX_HINTS or not isinstance(parameter.default, float):
-        return OPTAX_HINTS.get(name, parameter.hint)
-    allows_null = type(None) in [member for member, _ in alternatives(parameter.hint)]
-    return ScalarHint | None if allows_null else ScalarHint
 
 
 def find_parameter(parameters: Parameters, name: str) -> Parameter | None:

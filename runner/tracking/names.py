@@ -19,6 +19,7 @@ RUN_FACTS = (
     "compile_seconds",
     "peak_memory_bytes",
     "parameters",
+    "sparsity",
     "skipped_rows",
 )
 LONGEST_NAME = 250  # characters that MLflow accepts

@@ -5,16 +5,14 @@ from __future__ import annotations
 from runner.signature.allowed_parts import is_allowed_part
 from runner.signature.parameters import Parameters, read_signature
 from runner.signature.source import find_module, list_public_names
-from runner.signature.type_hints import takes_scalar
+from runner.signature.type_hints import element_hint, takes_scalar
 
-NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, are schedule-free, or are deprecated
+NOT_IN_TABLE = (  # they need more than gradients, change another optimizer, or are deprecated
     "optax.dpsgd",
     "optax.noisy_sgd",
     "optax.optimistic_adam",
     "optax.contrib.dpsgd",
     "optax.contrib.schedule_free",
-    "optax.contrib.schedule_free_adamw",
-    "optax.contrib.schedule_free_sgd",
     "optax.contrib.sophia",
 )
 
@@ -36,5 +34,6 @@ def list_optimizers() -> dict[str, Parameters]:
 
 
 def list_numbers(signature: Parameters) -> list[str]:
-    """The names of the numbers of an optimizer, except its learning rate."""
-    return [name for name, one in signature.items() if takes_scalar(one.hint) and name != "learning_rate"]
+    """The names of the numbers of an optimizer, and of lists of numbers, except its learning rate."""
+    hints = {name: (one.hint, element_hint(one.hint, 0)) for name, one in signature.items() if name != "learning_rate"}
+    return [name for name, (hint, element) in hints.items() if takes_scalar(hint) or takes_scalar(element)]

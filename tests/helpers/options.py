@@ -13,7 +13,9 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     """The part in each file of a group, by option."""
     files = sorted((INSTALL_FOLDER / "conf" / group).glob("*.yaml"))
     contents: dict[str, Any] = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in files}
-    return {name: content.get(name, content) for name, content in contents.items()}
+    return {
+        name: content if "_target_" in content else content.get(name, content) for name, content in contents.items()
+    }
 
 
 def built(group: str, option: str, **arguments: Any) -> Any:

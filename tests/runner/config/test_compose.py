@@ -128,6 +128,8 @@ def test_every_file_is_short_and_starts_with_a_comment(path: Path) -> None:
 
 
 OTHER_NAMES = {  # options that are not named after their target
+    "momentum": "sgd",
+    "nesterov": "sgd",
     "performance": "reduce_on_plateau",
     "text_cnn": "sequential",
     "wide_text_cnn": "wide_sequential",
@@ -164,7 +166,7 @@ def test_an_option_states_no_other_default_than_its_signature(path: Path) -> Non
             value = float(value) if isinstance(parameter.default, float) and isinstance(value, str) else value
             if not takes_scalar(parameter.hint) and read_duration(parameter.default, parameter.hint) is None:
                 assert value != parameter.default, f"{join_path(keys)}.{key}: leave it out, it is the default"
-            elif path.parent.name not in OWN_VALUES:
+            elif path.parent.name not in OWN_VALUES and path.stem not in OTHER_NAMES:
                 assert value == parameter.default, f"{join_path(keys)}.{key}: the signature has {parameter.default}"
 
 
@@ -351,10 +353,9 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
     [
         (
             "optimizer=nadm",
-            "optimizer: unknown option nadm. Did you mean nadam? "
-            f"Allowed: {', '.join(find_options().files['optimizer'])}. [set by",
+            "optimizer: unknown option nadm. Did you mean nadam? [set by",
         ),
-        ("optimizer=null", "optimizer: unknown option null. Allowed: adam, adamw,"),
+        ("optimizer=null", "optimizer: unknown option null. Allowed: adabound, adadelta,"),
         ("optimizer=[adam,sgd]", "optimizer: a list of options is not allowed. Choose one option."),
         ("metric=[accuracy,topk]", "metric: unknown option topk. Did you mean top_k?"),
         ("experiment=digit_cnn", "experiment: unknown option digit_cnn. Did you mean digits_cnn?"),

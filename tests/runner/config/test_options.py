@@ -455,7 +455,7 @@ def test_a_sweep_takes_options_inside(folder: Path) -> None:
         ("loss=either loss.layer=dense", 'loss.layer: "dense" is not '),
         (
             "optimizer={option:addam}",
-            "optimizer: unknown option addam of optimizer. Did you mean adam? Allowed: adam, ",
+            "optimizer: unknown option addam of optimizer. Did you mean adam? [set by",
         ),
         (
             "metric=[accuracy,{option:top_kk,k:3}]",

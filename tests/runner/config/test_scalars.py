@@ -1,20 +1,14 @@
-"""Which values become numbers of the program and which stay static; Optax accepts traced numbers."""
+"""Which values become numbers of the program and which stay static."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 import pytest
 
-from runner.config.catalog import find_options
 from runner.config.compose import compose
 from runner.config.scalars import split_scalars
-from runner.signature.build import ScalarSlot, import_target
-from runner.signature.parameters import OPTAX_HINTS, read_signature
+from runner.signature.build import ScalarSlot
 
 PART = """
 from typing import Annotated
@@ -101,31 +95,3 @@ def test_the_scalars_of_a_default_run() -> None:
     assert static["optimizer"] == {"_target_": "optax.nadam", "b1": ScalarSlot("optimizer.b1")}
     assert static["seed"] == 0
     assert numbers["optimizer.b1"] == 0.8
-
-
-def list_optax_scalars() -> list[tuple[str, str]]:
-    options = find_options().files["optimizer"]
-    targets = {compose([f"optimizer={option}"]).values["optimizer"]["_target_"] for option in options}
-    return sorted((target, name) for target in targets for name in read_signature(target) or {} if name in OPTAX_HINTS)
-
-
-@jax.numpy_dtype_promotion("standard")  # Optax mixes floats and integers
-@pytest.mark.parametrize(("target", "name"), list_optax_scalars())
-def test_optax_accepts_a_traced_number_in_place_of_a_float(target: str, name: str) -> None:
-    """Three steps of a made-up problem, with the number as a constant and as an argument of the compiled step."""
-    value = 0.01 if name in ("eps", "eps_root", "weight_decay") else 0.7
-
-    def updates(number: Any) -> list[Any]:
-        optimizer = import_target(target)(learning_rate=0.1, **{name: number})
-        weights = {"w": jnp.array([1.0, -2.0, 3.0])}
-        state, found = optimizer.init(weights), []
-        for step in range(1, 4):
-            change, state = optimizer.update({"w": jnp.array([0.5, 0.1, -3.0]) / step}, state, weights)
-            weights = optax.apply_updates(weights, change)
-            found.append(change["w"])
-        return found
-
-    traced = jax.jit(updates)(jnp.float32(value))
-    np.testing.assert_allclose(traced, updates(value), rtol=1e-5)
-    others = updates(0.02 if value == 0.01 else 0.3)
-    assert not np.allclose(traced, others, rtol=1e-5), "the number has no effect here, so nothing was shown"

@@ -76,8 +76,8 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
         ("'train={epochs: 3, patience: 2}'", "train: unknown key. Write training.epochs=3 training.patience=2"),
         ("'widths=[3,4]'", "widths: unknown key. Write 'architecture.widths=[3, 4]'"),
         ("dropout=0.5", "dropout: unknown key. Write architecture.dropout=0.5"),
-        ("weight_decay=0.1", "weight_decay: unknown key. Options of optimizer that have it: adamw."),
-        ("optimizer.momentum=0.9", "of optax.nadam. Options of optimizer that have it: rmsprop, sgd."),
+        ("weight_decay=0.1", "weight_decay: unknown key. Options of optimizer that have it: adadelta, adamw, lamb,"),
+        ("optimizer.centered=true", "of optax.nadam. Options of optimizer that have it: rmsprop."),
         ("loss.delta=1", "Options of loss that have it: huber."),
         ("optimizer.b3=1", "Allowed: b1, b2,"),
         ("optimizer.betas=[0.9,0.99]", "Did you mean b1 or b2? Allowed: b1, b2,"),
@@ -114,10 +114,11 @@ KEYS = {join_path(path[:length]) for path, _ in iterate_leaves(compose([]).value
             "experiment: unknown option experiments/digits_cnn.yaml. Write digits_cnn, the ",
         ),
         ("--allow a/my_loss.py", "--allow a/my_loss.py: is a file, and a module is needed. Write --allow a.my_loss\n"),
-        ("optimizer=lion", "optimizer: unknown option lion. Write optimizer._target_=optax.lion [set"),
-        ("optimizer=optax.lion", "Write optimizer._target_=optax.lion [set"),
+        ("optimizer=yogi", "optimizer: unknown option yogi. Write optimizer._target_=optax.yogi [set"),
+        ("optimizer=optax.yogi", "Write optimizer._target_=optax.yogi [set"),
+        ("optimizer=optax.lion", "Write optimizer=lion [set"),
         ("optimizer=optax.sgd", "optimizer: unknown option optax.sgd. Write optimizer=sgd [set"),
-        ("optimizer=optax..adam", "optimizer: unknown option optax..adam. Allowed: adam,"),
+        ("optimizer=optax..adam", "optimizer: unknown option optax..adam. Allowed: adabound,"),
         (
             "data.random_state=3",
             "data.random_state: unknown parameter of components.data.ScikitLearn. Write data.seed=3",
@@ -272,7 +273,7 @@ def test_a_path_of_another_format_names_the_option_for_tables(
 
 
 def test_options_with_a_parameter_are_found() -> None:
-    assert list(find_options_with("optimizer", "momentum")) == ["rmsprop", "sgd"]
+    assert list(find_options_with("optimizer", "centered")) == ["rmsprop"]
     assert find_options_with("metric", "k").keys() == {"top_k"}
     assert not find_options_with("feature", "columns")
 

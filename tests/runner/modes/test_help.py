@@ -138,7 +138,7 @@ def test_any_part_and_key_can_be_named(word: str, shown: str, capsys: pytest.Cap
         ("lr", "there is no lr. See titrate --help learning_rate"),
         ("epochs", "there is no epochs. See titrate --help training.epochs"),
         ("gpus", "there is no gpus. JAX uses a GPU or TPU once its packages are installed"),
-        ("momentum", "there is no momentum. Options of optimizer that have it: "),
+        ("centered", "there is no centered. Options of optimizer that have it: "),
         ("training.epoch", "there is no training.epoch. Did you mean training.epochs?"),
         ("components.loss.Hubr", "components.loss has no Hubr. Did you mean Huber?"),
         ("feature.colums", "no option of feature has the parameter colums. Did you mean columns?"),

@@ -28,6 +28,9 @@ GUESSES = (0.3, -0.3)  # the first value that the range of a parameter allows is
 VALUES: dict[str, list[Any]] = {
     "augmentation.color_jitter.hue": [0.2, 0.4],
     "augmentation.erase.ratio": [1.5, 3.0],
+    "optimizer.betas": [[0.3, 0.4], [0.6, 0.8]],
+    "optimizer.clipping_threshold": [1.0, 1.1],
+    "optimizer.estim_lr_coef": [100.0, 200.0],  # large, since the estimate doesn't grow before some steps
     "schedule.boundaries": [[0.05, 0.1], [0.1, 0.2]],
     "schedule.warmup": [0.05, 0.1],  # shorter than the steps of the test
     "piecewise_constant: schedule.warmup": [0.0, 0.05],  # the boundaries come after it
@@ -57,7 +60,9 @@ OF_COLORS = ("color_jitter.saturation", "color_jitter.hue", "grayscale.probabili
 OF_FINE_CHANGES = ("aug_mix.alpha", "blur.probability")  # equalize and posterize, which follow, leave few levels
 SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py and others show their effects
     *("schedule.factor", "schedule.min_delta", "schedule.min_scale", "schedule.patience", "schedule.cooldown"),
+    "optimizer.clipping_threshold",  # the steps are as long as the smallest allowed value
     "update.freeze.until",
+    "update.prune.threshold",  # the state of the training isn't pruned
     *(f"augmentation.{name}" for name in (*OF_COLORS, *OF_FINE_CHANGES)),
     *(f"augmentation.{name}.target_fill" for name in ("affine", "crop", "elastic")),
 }
@@ -105,8 +110,14 @@ def list_choices() -> Iterator[tuple[str, list[str]]]:
             yield from [(group, chosen)] if isinstance(default, list) else ((group, [option]) for option in chosen)
 
 
+def is_slow(group: str, chosen: list[str]) -> bool:
+    """Whether `pytest -m slow` runs a choice: the augmentations, and the optimizers but a few."""
+    return group == "augmentation" or (group == "optimizer" and chosen[0] not in FAST_OPTIMIZERS)
+
+
+FAST_OPTIMIZERS = ("adam", "ftrl", "muon", "prodigy")  # the last has a list of numbers
 CHOICES = [
-    pytest.param(group, chosen, id=f"{group}={','.join(chosen)}", marks=[pytest.mark.slow] * (group == "augmentation"))
+    pytest.param(group, chosen, id=f"{group}={','.join(chosen)}", marks=[pytest.mark.slow] * is_slow(group, chosen))
     for group, chosen in list_choices()
 ]
 

@@ -21,7 +21,7 @@ from components.data import Arrays
 from components.optimizer import ftrl
 from components.types import UserError
 from runner.config.check_update import FORGETTING
-from runner.program.optimizer import is_joint
+from runner.program.optimizer import find_schedule_free, is_joint
 from runner.program.trees import carry_over
 from runner.signature.build import build
 
@@ -217,14 +217,7 @@ def test_the_average_equals_optax(warm_up: bool) -> None:
     )
 
 
-@pytest.fixture
-def lbfgs(in_empty_folder: Path) -> None:
-    Path("conf/optimizer").mkdir(parents=True)
-    Path("conf/optimizer/lbfgs.yaml").write_text("# L-BFGS with a line search.\n_target_: optax.lbfgs\n")
-
-
 @pytest.mark.optax
-@pytest.mark.usefixtures("lbfgs")
 @pytest.mark.slow
 def test_lbfgs_takes_the_free_parameters_or_a_group_alone() -> None:
     """The line search varies these parameters. Optax's `partition` can't do this."""
@@ -341,7 +334,10 @@ def test_freed_parameters_move_as_far_as_at_the_start_of_a_training(target: str)
 @pytest.mark.optax
 @pytest.mark.parametrize("target", slow_but((*FORGETTING, "optax.contrib.madgrad"), list_optimizers()))
 def test_the_optimizers_that_forget_a_move_of_the_parameters_are_known(target: str) -> None:
-    """The share of a move, such as that of `lookahead` or a constraint, that is left after the next step."""
+    """The share of a move, such as that of `lookahead` or a constraint, that is left after the next step.
+
+    In step t, a schedule-free optimizer forgets 1 / t of it.
+    """
     optimizer = optax.with_extra_args_support(build({"_target_": target}, {}, learning_rate=jnp.float32(0.01)))
 
     def objective(parameters: Any) -> jax.Array:
@@ -357,6 +353,8 @@ def test_the_optimizers_that_forget_a_move_of_the_parameters_are_known(target: s
     def measure_rest() -> jax.Array:
         parameters = {"kernel": jnp.linspace(-1.0, 1.0, 12).reshape(4, 3)}
         parameters, state = step(parameters, optimizer.init(parameters))
+        for _ in range(3 if "schedule_free" in target else 0):
+            parameters, state = step(parameters, state)
         moved = {"kernel": parameters["kernel"] + 0.01}
         ends = [step(start, state)[0]["kernel"] for start in (moved, parameters)]
         return (ends[0] - ends[1]).mean() / 0.01
@@ -374,7 +372,6 @@ def test_the_schedule_within_an_optimizer_of_your_own_goes_on_at_the_unfreezing(
 
 
 @pytest.mark.optax
-@pytest.mark.usefixtures("lbfgs")
 @pytest.mark.slow
 def test_lbfgs_loses_no_step_at_the_unfreezing() -> None:
     words = ("optimizer=lbfgs", "update=[freeze]", "update.freeze.until=1ep", "learning_rate=0.5")
@@ -388,6 +385,14 @@ def test_lbfgs_loses_no_step_at_the_unfreezing() -> None:
     expected = optax.apply_updates(parameters, updates)
     assert objective(expected) < value
     assert_close(session.step(1, unfrozen=True).parameters, expected, atol=1e-4)
+
+
+GROUP_OF_BODY = f"update.groups.body={{{BODY}, optimizer: sgd}}"
+SCHEDULE_FREE = [
+    ("update=[groups]", GROUP_OF_BODY),
+    pytest.param((), marks=pytest.mark.slow),
+    pytest.param(("update=[freeze]",), marks=pytest.mark.slow),
+]
 
 
 def with_nan(rows: int) -> Arrays:
@@ -531,10 +536,28 @@ def test_a_constraint_that_loses_parameters_is_an_error_beside_frozen_ones() -> 
 
 
 @pytest.mark.optax
-def test_a_schedule_free_optimizer_is_an_error() -> None:
-    target = "optimizer={_target_: optax.contrib.schedule_free_sgd, b1: 0.9}"
-    with pytest.raises(UserError, match="optimizer: a schedule-free optimizer is evaluated at other weights"):
-        Session(target)
+@pytest.mark.parametrize("words", SCHEDULE_FREE)
+def test_a_schedule_free_optimizer_is_evaluated_at_its_average(words: Sequence[str]) -> None:
+    """The average of Optax, of the parameters that the optimizer trains. All others are evaluated as they are."""
+    session = Session("optimizer=schedule_free_adamw", "optimizer.weight_decay=0.0", *words)
+    layers = session.step(3).parameters["architecture"]
+    evaluated = jax.device_get(session.trainer.program.evaluated_weights(session.inputs, session.state)[0])
+    for name in ("dense_0", "head"):
+        trained = {"kernel": layers[name]["kernel"]}
+        own = evaluated["architecture"][name]["kernel"]
+        node = next(iter(find_schedule_free(session.state.optimizer_state)))
+        if name not in node.z["architecture"]:
+            np.testing.assert_array_equal(own, trained["kernel"])
+            continue
+        z = jax.device_get(node.z["architecture"][name]["kernel"])
+        assert (own != trained["kernel"]).any()
+        np.testing.assert_allclose(0.1 * z + 0.9 * own, trained["kernel"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.optax
+def test_two_averages_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"update\.ema: the optimizer is schedule-free"):
+        Session("optimizer=schedule_free_adamw", "update=[ema]")
 
 
 @pytest.mark.optax
