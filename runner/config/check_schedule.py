@@ -18,10 +18,11 @@ MOMENTUM = "momentum"
 MOMENTUM_NAMES = (MOMENTUM, "b1")
 """Names of the parameter that is the momentum of an optimizer; of Adam and its relatives, b1."""
 
-OTHER_MOMENTUMS = {"optax.signum": "beta", "optax.contrib.momo": "beta", "components.optimizer.muon": "beta"}
-PLAIN = {"optax.sgd": ", as in optimizer=sgd"}  # options whose files set no momentum
+MUON = ("components.optimizer.muon", "optax.contrib.muon")
+OTHER_MOMENTUMS = dict.fromkeys(("optax.signum", "optax.contrib.momo", *MUON), "beta")
 """Optimizers whose momentum has another name, which means something else in other optimizers."""
 
+PLAIN = {"optax.sgd": ", as in optimizer=sgd"}  # options whose files set no momentum
 
 RATE_FREE = (
     *("optax.contrib.prodigy", "optax.contrib.dadapt_adamw", "optax.contrib.cocob", "optax.contrib.dog"),
