@@ -71,6 +71,42 @@ class UnitNorm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MinMaxNorm:
+    """Moves the norm of the weights that enter each output unit towards an interval, with the norm of `MaxNorm`.
+
+    w * (rate * clip(norm, low, high) + (1 - rate) * norm) / (norm + 1e-7)
+
+    Attributes:
+        low: the smallest norm, 0 or more.
+        high: the largest norm, above 0 and at least `low`.
+        rate: the share of the way to the interval, in (0, 1].
+        paths: patterns of the constrained parameters. None: all kernels and embeddings.
+        axis: the axes that the norm is taken over, as in `MaxNorm`.
+    """
+
+    low: Annotated[Scalar, Range(0)] = 0.5
+    high: Annotated[Scalar, Range(0, math.inf, "()")] = 2.0
+    rate: Annotated[Scalar, Range(0, 1, "(]")] = 1.0
+    paths: tuple[str, ...] | None = None
+    axis: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.low, float | int) and isinstance(self.high, float | int) and self.low > self.high:
+            raise FieldError("low", f"{self.low} is above `high`, {self.high}. Choose a smaller one.")
+
+    def __call__(self, parameters: Any) -> Any:
+        leaves = dict(leaves_with_paths(parameters))
+
+        def move(path: str, weights: jax.Array) -> jax.Array:
+            norm = _unit_norms(path, weights, leaves, self.axis)
+            low, high, rate = (jnp.asarray(each, norm.dtype) for each in (self.low, self.high, self.rate))
+            moved = rate * jnp.clip(norm, low, high) + (1 - rate) * norm
+            return weights * (moved / (norm + EPSILON))
+
+        return map_matching(move, parameters, self.paths, default=WEIGHTS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NonNegative:
     """Sets negative weights to 0.
 

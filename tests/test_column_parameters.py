@@ -176,6 +176,8 @@ CONTEXT: dict[str, dict[str, Any]] = {
     "ImageFolders.split_hash": {"valid": 0.3, "test": 0.3},
     **{f"{source}.split_hash": {"valid": 0.3, "test": 0.3} for source in GENERATORS},
     **{f"{source}.split_column": {"test": None} for source in GENERATORS},
+    "Label.beta": {"key": "word", "weight": "effective_number", "beta": 0.9},
+    "Mask.beta": {"weight": "effective_number", "beta": 0.9},
     "Label.missing": {"key": "missing_label", "missing": "mask"},
     "Labels.missing": {"key": "tags_missing", "missing": "mask"},
     "TextLines.encoding": {"path": "dialect.csv"},
@@ -454,7 +456,7 @@ ERRORS |= {f"FixedLengthRecords.{name}" for name in ("max_unpacked_gb", "split_c
 ERRORS |= {f"TextLines.{name}" for name in ("max_unpacked_gb", "split_column", "split_by", "valid_from")}
 ERRORS |= {"ParsedFiles.max_unpacked_gb", "ParsedFiles.on_bad_row"}
 ERRORS |= {"Generator.on_bad_row", "TextFolders.on_bad_row"}
-ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image"}
+ERRORS |= {"Mask.key", "Mask.max_megapixels", "Mask.image", "Mask.beta"}
 """The parameters whose other values contradict the data, which an error says."""
 FINGERPRINTS = {"Generator.version", "ParsedFiles.version"}
 """The parameters that only change the fingerprint of a source, which a test of the source shows."""

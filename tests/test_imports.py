@@ -51,7 +51,7 @@ def find_imports(path: Path) -> set[str]:
 
 
 def group(path: Path) -> str:
-    """The group that a file belongs to: `data` of components/data/idx.py, `loss` of components/loss.py."""
+    """The group that a file belongs to: `data` of components/data/idx.py, `constraint` of components/constraint.py."""
     return path.parts[1].removesuffix(".py")
 
 

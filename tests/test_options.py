@@ -42,6 +42,10 @@ INPUTS = {  # of networks that take more than images, or less than the features 
     "siamese": ["examples=pairs"],
     "text_cnn": ["~feature.inputs.wide"],
 }
+NEEDED = {  # by losses, beside their choice
+    "contrastive": ["examples=pairs", "architecture=siamese"],
+    "cosine_similarity": ["feature.target.key=[progression,bmi]"],
+}
 SIZES = (32, 80, 299)  # sides of images; some networks need larger ones
 GUIDE = (Path(__file__).parent.parent / "docs/architectures.md").read_text()
 PARAMETERS = {
@@ -224,7 +228,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
 def test_an_option_takes_two_steps_and_is_resumed(
     group: str, option: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    words = fit(group, option).words
+    words = fit(group, option, more=NEEDED.get(option, []) if group == "loss" else []).words
     if group == "tracking" and option != "none":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{request.getfixturevalue('database')}")
         monkeypatch.setattr("runner.tracking._start_child", InProcessChild)  # a process imports MLflow slowly

@@ -9,7 +9,7 @@ from slow import slow_but
 
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "The order", "What is learned")
+GUIDE = read_guide("training.md", "The order", "Losses")
 
 
 @pytest.fixture(autouse=True)

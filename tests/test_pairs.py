@@ -138,7 +138,7 @@ def test_an_extended_run_has_the_pairs_of_one_that_was_not_stopped(trained: Resu
     [
         (["feature.target={_target_: components.feature.Numeric, key: label}"], "feature.target has numbers"),
         (["feature.target=null", "loss=null", "metric=[]"], "feature has none"),
-        (["feature.target.weight=balanced"], "feature.target.weight: balanced weighs the classes of rows"),
+        (["feature.target.weight=balanced"], "feature.target.weight: weighs the classes of rows"),
         (["training.sampling=balanced"], "training.sampling: balanced draws pairs by the targets of the first epoch"),
         (["feature.weight=label"], "feature.weight: a pair has two rows"),
         (["examples.same=1"], "examples.same: 1 "),

@@ -8,6 +8,7 @@ has what a parameter needs to have an effect. Parts are traced at tiny shapes, a
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -83,7 +84,8 @@ def make_batches() -> Iterator[tuple[TargetSpec, Output, Batch]]:
         batch = Batch(
             {"image": IMAGES}, {"target": target}, {}, None, jnp.ones(4, bool), teacher={"target": 2 * logits}
         )
-        features = {name: jnp.arange(4.0) * (1 + index) for index, name in enumerate(["reconstruction_error", *TEXTS])}
+        names = ["reconstruction_error", "first", "second", *TEXTS]
+        features = {name: jnp.arange(4.0) * (1 + index) for index, name in enumerate(names)}
         yield spec, Output(logits, features=features), batch
 
 
@@ -93,7 +95,7 @@ def observe_loss(part: Any) -> Iterator[str]:
             part.outputs(spec)
         except UserError:
             continue
-        takes_output = hasattr(part, "needs_teacher")
+        takes_output = "output" in inspect.signature(part).parameters
         yield describe(part, *((output, batch) if takes_output else (output.logits, batch.target)))
 
 
@@ -183,12 +185,15 @@ def layer(name: str, **arguments: Any) -> dict[str, Any]:
     return {"_target_": f"components.layer.{name}", **arguments}
 
 
+MSE = {"_target_": "components.loss.MSE"}
 STAGE = "components.architecture.block.inverted_residual.MobileStage"
 STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": True, "stride": 2}]
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
     "top_k": {"k": 1},
+    "weighted_sum": {"terms": {"mse": {"loss": MSE}}},
     **{name: {"target_fill": 0.3} for name in ("affine", "crop", "elastic")},
+    "AlphaDropout": {"rate": 0.5},
     "Activation": {"function": "relu"},
     "AveragePool": {"window": 3},
     "Branches": {"branches": [[CONV], [CONV]]},
@@ -199,6 +204,9 @@ BASES: dict[str, dict[str, Any]] = {
     "DepthwiseConv": {"kernel": 3},
     "DepthwiseMaxPool": {"window": 1},
     "Dropout": {"rate": 0.5},
+    "GaussianDropout": {"rate": 0.5},
+    "GaussianNoise": {"std": 0.5},
+    "GroupNorm": {"groups": 3},
     "Inception": {"one": 2, "three_reduce": 2, "three": 4, "five_reduce": 2, "five": 2, "pool": 2},
     "MaxPool": {"window": 3},
     "Repeat": {"layers": [CONV], "times": 2},
@@ -221,6 +229,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Sequential": {"layers": [CONV, layer("Flatten")]},
     "Siamese": {"tower": {"_target_": "components.architecture.MLP", "widths": [4]}, "widths": [3]},
     "VGG": {"depths": [1, 1], "widths": [4, 8], "dense": [6]},
+    "WeightNorm": {"layer": CONV},
     "WideDeep": {"widths": [4]},
     "WideSequential": {"layers": [layer("Dense", features=4)]},
     "Xception": {"width": 0.1, "depth": 1},
@@ -247,9 +256,12 @@ VALUES: dict[str, list[Any]] = {
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
     **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
-    **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "unit_norm")},
+    **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "min_max_norm", "unit_norm")},
+    "GroupNorm.groups": [1],
+    "weighted_sum.terms": [{"mse": {"loss": MSE, "weight": 0.5}}],
     "Siamese.tower": [{"_target_": "components.architecture.MLP", "widths": [5]}],
     "join.schedules": [[{"_target_": "components.schedule.constant", "learning_rate": rate} for rate in (0.1, 0.2)]],
+    "WeightNorm.layer": [layer("Conv", features=3, kernel=1)],
     "Residual.shortcut": [[layer("Conv", features=2, kernel=1)]],
 }
 """Values of the parameters whose type hints don't say which are allowed."""

@@ -162,7 +162,7 @@ def test_the_example_loss_is_exact_for_large_errors(error: float, monkeypatch: p
     module = ModuleType("my_loss")
     monkeypatch.setitem(sys.modules, "my_loss", module)
     exec(EXAMPLE_FILES["my_loss.py"], vars(module))
-    loss = module.LogCosh(scale=1.0)
+    loss = module.ScaledLogCosh(scale=1.0)
     value, slope = jax.value_and_grad(lambda x: loss(jnp.full((1, 1), x), jnp.zeros((1, 1)))[0])(error)
     exact = np.logaddexp(np.float64(error), -error) - np.log(2)
     np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-7)
@@ -190,7 +190,7 @@ def test_the_example_folder_runs(
     (command,) = [command for command in COMMANDS if "--allow" in command]
     arguments = shlex.split(command)[1:]
     assert main([argument for argument in arguments if argument not in ("--allow", "my_loss")]) == 2
-    assert "my_loss.LogCosh is not in an allowed package" in capsys.readouterr().err
+    assert "my_loss.ScaledLogCosh is not in an allowed package" in capsys.readouterr().err
     assert main([*arguments, "loss.scale=1000"]) == 2
     assert "loss.scale: 1000 is not a number in (0, 100)" in capsys.readouterr().err
     assert main([*arguments, "tracking=none"]) == 0

@@ -268,6 +268,8 @@ class ImageTarget(Image):
     Metrics are in the unit of the scaled image. Attributes are those of `Image`.
     """
 
+    target_kind = "real"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crop_area is not None:

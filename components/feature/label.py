@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.closest import suggest_name
 from components.feature.base import raw
 from components.feature.base.classes import check_names, name_classes, validate_classes
 from components.feature.statistic import Distinct
@@ -19,6 +20,8 @@ from components.types import (
     Block,
     Constants,
     DataError,
+    FieldError,
+    Range,
     Statistic,
     TargetSpec,
     UserError,
@@ -37,23 +40,37 @@ class Label:
         key: the raw column of integers, strings or booleans.
         names: the names of the classes, in order. Integers in the data are positions in this list; strings are names.
             None: the sorted values of the training split.
-        weight: the weights of examples. `balanced`: rows / (classes * rows of the class) of the training split, which
-            gives each class the same total weight. None: each example has weight 1.
+        weight: the weights of examples in the training objective. `balanced`: rows / (classes * rows of the class) of
+            the training split, which gives each class the same total weight. `effective_number`: in proportion to
+            (1 - beta) / (1 - beta^rows of the class), with the mean 1 over the classes, which lies between equal and
+            balanced weights. A mapping: by the name of the class; 1 for classes that are not listed. None: each example
+            has weight 1.
+        beta: of `effective_number`, in (0, 1), such as 0.999: more than about 1 / (1 - beta) examples of a class
+            count no more. None: there is no `effective_number`.
         missing: `mask`: missing values are allowed, and count in no loss or metric. None: they are errors.
         ignore: a value that counts in no loss or metric, such as 255 for the borders of objects. None: there is none.
 
     References:
-        King and Zeng, Logistic Regression in Rare Events Data, 2001.
+        King and Zeng, Logistic Regression in Rare Events Data, 2001 (`balanced`).
+        Cui et al., Class-Balanced Loss Based on Effective Number of Samples, 2019 (`effective_number`).
     """
 
     key: str
     names: tuple[str, ...] | None = None
-    weight: Literal["balanced"] | None = None
+    weight: Literal["balanced", "effective_number"] | Mapping[str, Annotated[float, Range(0)]] | None = None
+    beta: Annotated[float, Range(0, 1, "()")] | None = None
     missing: Literal["mask"] | None = None
     ignore: int | str | None = None
+    target_kind = "classes"
 
     def __post_init__(self) -> None:
         check_names(self.names)
+        if self.weight == "effective_number" and self.beta is None:
+            raise FieldError("beta", "is null; `weight: effective_number` needs it, such as 0.999")
+        if self.weight != "effective_number" and self.beta is not None:
+            raise FieldError("beta", f"is for `weight: effective_number`, got {self.beta}. Set it to null.")
+        if self.names is not None:
+            self._check_weights(self.names)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -108,7 +125,7 @@ class Label:
             )
         return Constants(
             host={"values": np.array(list(classes))},
-            device={"weight": (counts.sum() / (len(counts) * counts)).astype(np.float32)},
+            device={"weight": self._weigh(counts, tuple(classes.values())).astype(np.float32)},
             static={"classes": tuple(classes.values()), **({"shape": shape} if shape else {})},
         )
 
@@ -160,6 +177,26 @@ class Label:
             )
         dtype = np.uint8 if numbers.max() <= np.iinfo(np.uint8).max else np.uint16
         return [encode_mask(mask) for mask in numbers.astype(dtype)[predictions]]
+
+    def _weigh(self, counts: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+        """The weight of each class, float64; the balanced ones if there is no choice.
+
+        Raises:
+            UserError: a class that has a weight doesn't exist.
+        """
+        if isinstance(self.weight, Mapping):
+            self._check_weights(classes)
+            weights = {str(name): weight for name, weight in self.weight.items()}
+            return np.array([weights.get(name, 1.0) for name in classes])
+        if self.beta is None:
+            return np.asarray(counts.sum() / (len(counts) * counts))
+        weights = 1 / -np.expm1(counts * np.log(self.beta))
+        return np.asarray(weights * len(counts) / weights.sum())
+
+    def _check_weights(self, classes: tuple[str, ...]) -> None:
+        for name in self.weight if isinstance(self.weight, Mapping) else ():
+            if str(name) not in classes:
+                raise FieldError("weight", f"{name} is no class of the target. {suggest_name(str(name), classes)}")
 
     def _select_counted(self, rows: Mapping[Any, int]) -> dict[Any, int]:
         """The numbers of rows by value, without the ignored value."""

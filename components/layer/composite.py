@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from components.layer.activation import ActivationFunction, activate
 from components.layer.convolution import ConvNorm
 from components.layer.dropout import Rate, StochasticDepth
+from components.layer.shape import broadcast_like
 from components.sequences import join_sequences
 from components.types import Padded, Range, UserError, padded_shape
 
@@ -49,6 +50,45 @@ def apply_layers(layers: Sequence[Layer], x: Any, *, train: bool, suffix: str = 
     for n, layer in enumerate(layers):
         arrays.append(_apply_layer(f"layer {n}{suffix} ({type(layer).__name__})", layer, arrays[-1], train))
     return tuple(arrays)
+
+
+class WeightNorm(nn.Module):
+    """A layer whose output units have weights with a trained length and a trained direction: (B, ...) -> (B, ...).
+
+    The weights of a unit are scale * kernel / norm of the kernel, over all axes but the last. Scales are initially 1.
+
+    Attributes:
+        layer: a layer with one parameter `kernel`, such as `Dense` or `Conv`. Its other parameters stay as they are.
+
+    Raises:
+        UserError: the layer has no kernel.
+
+    References:
+        Salimans and Kingma, 2016: Weight normalization.
+    """
+
+    layer: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        def normalize(variables: Any) -> Any:
+            kernel = variables.get("params", {}).get("kernel")
+            if kernel is None:  # before the layer has initialized it
+                return variables
+            scale = self.param("scale", nn.initializers.ones, kernel.shape[-1:], jnp.float32)
+            squares = jnp.square(kernel).sum(range(kernel.ndim - 1), keepdims=True)
+            normalized = kernel * jax.lax.rsqrt(jnp.maximum(squares, 1e-12)) * broadcast_like(scale, kernel)
+            return {**variables, "params": {**variables["params"], "kernel": normalized}}
+
+        def apply(layer: Layer) -> jax.Array:
+            y: jax.Array = layer(x, **_get_mode_arguments(layer, train))
+            return y
+
+        is_first = self.is_initializing()
+        y: jax.Array = nn.map_variables(apply, "params", trans_in_fn=normalize, init=is_first, mutable=True)(self.layer)
+        if "scale" not in self.variables.get("params", {}):
+            raise UserError(f"WeightNorm needs a layer with a kernel, and {type(self.layer).__name__} has none.")
+        return y
 
 
 class Residual(nn.Module):

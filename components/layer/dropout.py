@@ -1,7 +1,9 @@
-"""Dropout of single elements and of whole examples."""
+"""Dropout and noise, of single elements and of whole examples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import flax.linen as nn
@@ -11,6 +13,8 @@ import jax.numpy as jnp
 from components.types import Padded, Range, Scalar
 
 Rate: TypeAlias = Annotated[Scalar, Range(0, 1, "[)")]
+Draw: TypeAlias = Callable[[Callable[..., jax.Array]], jax.Array]
+SELU_LIMIT = -1.7580993408473766  # -scale * alpha
 
 
 class Dropout(nn.Module):
@@ -38,24 +42,78 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
         if not train or self.rate is None:
             return x
-        return self._drop_sequences(x) if isinstance(x, Padded) else self._drop(x)
+        return _map_sequences(self._drop, x)
 
-    def _drop_sequences(self, x: Padded) -> Padded:
-        if isinstance(x.values, Padded):
-            return Padded(self._drop_sequences(x.values), x.mask)
-        return Padded(self._drop(jnp.asarray(x.values), steps=x.mask.ndim - 1), x.mask)
-
-    def _drop(self, x: jax.Array, steps: int = 0) -> jax.Array:
-        """Drops elements. The axis of the steps is the first one where the mask is drawn.
-
-        Random bits depend on the position of an element in the flattened mask alone, which is then the same for each
-        number of steps.
-        """
-        assert self.rate is not None
+    def _drop(self, x: jax.Array, first: int) -> jax.Array:
         axes = {"element": range(x.ndim), "step": range(x.ndim - 1), "channel": (0, x.ndim - 1)}[self.unit]
-        shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
-        shape.insert(0, shape.pop(steps))
-        return _drop(x, self.rate, self.make_rng("dropout"), tuple(shape), steps)
+        shape = tuple(size if axis in axes else 1 for axis, size in enumerate(x.shape))
+        key = self.make_rng("dropout")
+        return self._change(x, lambda sample: _draw(sample, key, shape, first))
+
+    def _change(self, x: jax.Array, draw: Draw) -> jax.Array:
+        """The elements after the change. `draw` makes random numbers for them by a function of (key, shape)."""
+        assert self.rate is not None
+        return _drop(x, self.rate, draw)
+
+
+class AlphaDropout(Dropout):
+    """Dropout for networks with the activation selu: it keeps the mean 0 and the variance 1 of its input.
+
+    In training, sets elements to -1.7581, the limit of selu at minus infinity, at random. Then all are scaled and
+    shifted, so that the mean and the variance stay as they are if they are 0 and 1. The initializer of such networks is
+    lecun_normal. Sequences and attributes are as in `Dropout`.
+
+    References:
+        Klambauer et al., 2017: Self-normalizing neural networks.
+    """
+
+    def _change(self, x: jax.Array, draw: Draw) -> jax.Array:
+        rate = jnp.asarray(self.rate, jnp.float32)
+        kept = draw(partial(jax.random.bernoulli, p=1 - rate))
+        scale = jax.lax.rsqrt((1 - rate) * (1 + rate * SELU_LIMIT**2))
+        changed = jnp.where(kept, x, jnp.asarray(SELU_LIMIT, x.dtype))
+        return scale.astype(x.dtype) * (changed - (rate * SELU_LIMIT).astype(x.dtype))
+
+
+class GaussianDropout(Dropout):
+    """In training, multiplies elements by random numbers of the normal distribution with mean 1.
+
+    Their variance is rate / (1 - rate), as that of the factors of `Dropout`. Sequences and attributes are as there, but
+    `unit` is what gets one number.
+
+    References:
+        Srivastava et al., 2014: Dropout: a simple way to prevent neural networks from overfitting, section 10.
+    """
+
+    def _change(self, x: jax.Array, draw: Draw) -> jax.Array:
+        rate = jnp.asarray(self.rate, jnp.float32)
+        return x * (1 + jnp.sqrt(rate / (1 - rate)) * draw(jax.random.normal)).astype(x.dtype)
+
+
+class GaussianNoise(nn.Module):
+    """In training, adds random numbers of the normal distribution with mean 0: any shape -> the same shape.
+
+    Of sequences, Padded (B, T, D), the numbers don't depend on how far the batch is padded.
+
+    Attributes:
+        std: their standard deviation, 0 or more. None disables the noise. With 0, it still consumes a key of the stream
+            `dropout`.
+
+    References:
+        Bishop, 1995: Training with noise is equivalent to Tikhonov regularization.
+    """
+
+    std: Annotated[Scalar, Range(0)] | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
+        if not train or self.std is None:
+            return x
+        return _map_sequences(self._add, x)
+
+    def _add(self, x: jax.Array, first: int) -> jax.Array:
+        noise = _draw(jax.random.normal, self.make_rng("dropout"), x.shape, first)
+        return x + (jnp.asarray(self.std, jnp.float32) * noise).astype(x.dtype)
 
 
 class StochasticDepth(nn.Module):
@@ -76,19 +134,31 @@ class StochasticDepth(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if not train or self.rate is None:
             return x
-        return _drop(x, self.rate, self.make_rng("dropout"), (x.shape[0],) + (1,) * (x.ndim - 1))
+        key, shape = self.make_rng("dropout"), (x.shape[0],) + (1,) * (x.ndim - 1)
+        return _drop(x, self.rate, lambda sample: sample(key, shape=shape))
 
 
-def _drop(x: jax.Array, rate: Scalar, key: jax.Array, shape: tuple[int, ...], first: int = 0) -> jax.Array:
-    """Sets elements to zero at random, and scales the others.
-
-    Args:
-        x: the elements.
-        rate: the probability of zero.
-        key: the random key.
-        shape: the shape of the mask. With its first axis moved, it broadcasts against x.
-        first: the place of this axis in x.
-    """
+def _drop(x: jax.Array, rate: Scalar, draw: Draw) -> jax.Array:
+    """Sets elements to zero at random with a probability, and divides the others by the rest of it."""
     keep_rate = 1 - jnp.asarray(rate, jnp.float32)
-    mask = jnp.moveaxis(jax.random.bernoulli(key, keep_rate, shape), 0, first)
-    return jnp.where(mask, x / keep_rate.astype(x.dtype), jnp.zeros_like(x))
+    kept = draw(partial(jax.random.bernoulli, p=keep_rate))
+    return jnp.where(kept, x / keep_rate.astype(x.dtype), jnp.zeros_like(x))
+
+
+def _map_sequences(change: Callable[[jax.Array, int], jax.Array], x: jax.Array | Padded) -> Any:
+    """Applies a function of (array, axis of the steps) to an array, or to the innermost values of sequences."""
+    if not isinstance(x, Padded):
+        return change(x, 0)
+    if isinstance(x.values, Padded):
+        return Padded(_map_sequences(change, x.values), x.mask)
+    return Padded(change(jnp.asarray(x.values), x.mask.ndim - 1), x.mask)
+
+
+def _draw(sample: Callable[..., jax.Array], key: jax.Array, shape: tuple[int, ...], first: int) -> jax.Array:
+    """Random numbers of a shape.
+
+    They are drawn with the axis `first` in front. Random bits depend on the position of an element in the flattened
+    array alone, which is then the same for each length of this axis.
+    """
+    moved = (shape[first], *shape[:first], *shape[first + 1 :])
+    return jnp.moveaxis(sample(key, shape=moved), 0, first)

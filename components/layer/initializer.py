@@ -17,6 +17,7 @@ from jax.nn.initializers import (
     he_uniform,
     lecun_normal,
     lecun_uniform,
+    orthogonal,
     truncated_normal,
     variance_scaling,
 )
@@ -25,7 +26,14 @@ from components.layer.table import describe_function, get_entry
 from components.types import Range, Scalar, UserError
 
 InitializerName: TypeAlias = Literal[
-    "glorot_normal", "glorot_uniform", "he_normal", "he_normal_fan_out", "he_uniform", "lecun_normal", "lecun_uniform"
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_normal_fan_out",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
 ]
 
 DrawKernel: TypeAlias = Callable[..., jax.Array]
@@ -39,6 +47,7 @@ INITIALIZERS: Mapping[str, DrawKernel] = {
     "he_uniform": he_uniform(),
     "lecun_normal": lecun_normal(),  # 1 / fan_in: LeCun et al., 1998; Klambauer et al., 2017
     "lecun_uniform": lecun_uniform(),
+    "orthogonal": orthogonal(),  # Saxe et al., 2014
 }
 
 
@@ -85,7 +94,38 @@ class Uniform:
         return limit * jax.random.uniform(key, tuple(shape), dtype, -1.0, 1.0)
 
 
-Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform | DrawKernel
+@dataclass(frozen=True)
+class Orthogonal:
+    """Kernels (…, in, out) whose outputs are orthogonal: as matrices (… * in, out), their columns or rows are.
+
+    Attributes:
+        scale: the length of the columns, or of the rows if there are fewer of them; 2^0.5 before relu.
+
+    References:
+        Saxe et al., 2014: Exact solutions to the nonlinear dynamics of learning in deep linear neural networks.
+    """
+
+    scale: Annotated[Scalar, Range(0)] = 1.0
+
+    def __call__(self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(self.scale, dtype) * orthogonal()(key, tuple(shape), dtype)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same number for all weights. Units that start with equal weights may stay equal.
+
+    Attributes:
+        value: the number.
+    """
+
+    value: Scalar = 0.0
+
+    def __call__(self, key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.full(tuple(shape), self.value, dtype)
+
+
+Initializer: TypeAlias = InitializerName | Normal | TruncatedNormal | Uniform | Orthogonal | Constant | DrawKernel
 """The type of parameters called `initializer`: the name of a distribution, an object such as `Normal(0.01)`, or a
 function."""
 
@@ -94,7 +134,7 @@ def get_initializer(initializer: Initializer) -> DrawKernel:
     """Returns the function that draws a kernel. A function of the user must return the shape and dtype it gets."""
     if isinstance(initializer, str):
         return get_entry("initializer", INITIALIZERS, initializer)
-    if isinstance(initializer, Normal | TruncatedNormal | Uniform):
+    if isinstance(initializer, Normal | TruncatedNormal | Uniform | Orthogonal | Constant):
         return initializer
     return partial(_draw_checked, initializer)
 

@@ -1,4 +1,4 @@
-"""Normalization over the batch, over channels, and over neighboring channels."""
+"""Normalization over the batch, over channels, over groups of channels, and over neighboring channels."""
 
 from __future__ import annotations
 
@@ -103,6 +103,76 @@ class LayerNorm(nn.Module):
         variance = jnp.square(centered).mean(-1, keepdims=True)
         normalized = centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))
         return (normalized * broadcast_like(scale, y) + broadcast_like(bias, y)).astype(x.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Group normalization: (B, ..., C) -> the same shape.
+
+    Normalizes the channels of each group at all positions of an example together, then scales and shifts each channel.
+    Moments are float32, and the variance is biased. It doesn't depend on the batch.
+
+    Attributes:
+        groups: number of groups, which divides the number of channels. With 1, it is layer normalization of whole
+            examples; with as many as channels, it is instance normalization.
+        epsilon: added to the variance, above 0.
+
+    Raises:
+        UserError: the groups don't divide the channels, or each has a single value: the output would be the bias.
+
+    References:
+        Wu and He, 2018: Group normalization.
+    """
+
+    groups: Annotated[int, Range(1)] = 32
+    epsilon: Epsilon = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        channels = x.shape[-1]
+        if x.ndim < 2 or channels % self.groups:
+            raise UserError(
+                f"GroupNorm has {self.groups} groups, which don't divide the channels of the input {x.shape}. "
+                f"Set `groups` to a divisor of {channels}."
+            )
+        if x.size == len(x) * self.groups:
+            raise UserError(
+                f"GroupNorm with {self.groups} groups gets a single value for each, from the input {x.shape}. From one "
+                "value it learns nothing. Set fewer `groups`, or leave it out."
+            )
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        y = x.astype(jnp.float32)
+        grouped = y.reshape(len(x), -1, self.groups, channels // self.groups)
+        centered = grouped - grouped.mean((1, 3), keepdims=True)
+        variance = jnp.square(centered).mean((1, 3), keepdims=True)
+        normalized = (centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))).reshape(x.shape)
+        return (normalized * broadcast_like(scale, y) + broadcast_like(bias, y)).astype(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    """Normalization by the root mean square: any shape (..., C) -> the same shape.
+
+    y = scale * x / sqrt(mean of x² over the channels + epsilon), in float32. Unlike `LayerNorm`, it subtracts no mean,
+    and has no bias.
+
+    Attributes:
+        epsilon: added to the mean, above 0.
+
+    References:
+        Zhang and Sennrich, 2019: Root mean square layer normalization.
+    """
+
+    epsilon: Epsilon = 1e-6
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        del train
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        y = x.astype(jnp.float32)
+        mean = jnp.square(y).mean(-1, keepdims=True)
+        normalized = y * lax.rsqrt(mean + jnp.asarray(self.epsilon, jnp.float32))
+        return (normalized * broadcast_like(scale, y)).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):

@@ -115,6 +115,7 @@ from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
 from components.types.training import Step as Step
 from components.types.training import Weights as Weights
+from components.types.training import apply_loss as apply_loss
 from components.types.update import UPDATE_PROTOCOLS as UPDATE_PROTOCOLS
 from components.types.update import AfterUpdate as AfterUpdate
 from components.types.update import AroundOptimizer as AroundOptimizer

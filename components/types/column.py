@@ -277,7 +277,10 @@ class DecodesRows(Protocol):
 
 @runtime_checkable
 class Target(Column, Protocol):
-    """A column to predict."""
+    """A column to predict.
+
+    An attribute `target_kind`, the kind of its `TargetSpec`, lets the loss be checked before the data is read.
+    """
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         """Checks the target in each split.

@@ -23,6 +23,12 @@ class Loss(Protocol):
     augmentations that mix examples; otherwise None. A loss whose first parameter is `output` gets the whole Output and
     Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only. If it
     compares examples with each other, it leaves out those whose `batch.mask` is false, such as padding in evaluations.
+
+    An attribute `target_kinds`, a tuple of kinds of `TargetSpec`, lets the configuration be checked before the data is
+    read. With `ignores_logits = True`, metrics are an error, as nothing trains the head. With `needs_raw_target =
+    True`, a normalized target is an error. With `shares_target = True`, losses that are parameters of the loss are
+    checked like itself. With a method `link(logits) -> predictions`, of the same shape, the loss, metrics and
+    predictions get what it returns.
     """
 
     def outputs(self, target: TargetSpec) -> int:
@@ -33,6 +39,32 @@ class Loss(Protocol):
 
         For labels, (B, classes), and a real-valued target, which count as one element, it is (B,).
         """
+
+
+def apply_loss(loss: Any, output: Output, batch: Batch) -> Any:
+    """The loss of each element. The loss gets what its parameters name, as `Loss` describes.
+
+    Raises:
+        UserError: there are no logits, or an augmentation has mixed classes, and the loss can't do with it.
+    """
+    names = list(inspect.signature(loss).parameters)
+    if names[0] == "output":
+        return loss(output, batch)
+    name = getattr(loss, "__name__", type(loss).__name__)
+    if output.logits is None:
+        raise UserError(
+            f"{name} needs logits, but the architecture returns none, and no internal losses (Output.losses). "
+            "Choose an architecture with a head, or a loss that takes (output, batch)."
+        )
+    if "soft" in names[2:]:
+        return loss(output.logits, batch.target, soft=next(iter(batch.soft.values()), None))
+    if batch.soft:
+        raise UserError(
+            f"{name} doesn't take the probabilities of mixed classes, a parameter `soft`. "
+            "Choose softmax_cross_entropy, for labels binary_cross_entropy, or remove the augmentation that mixes "
+            "examples."
+        )
+    return loss(output.logits, batch.target)
 
 
 class Metric(Protocol):

@@ -22,7 +22,7 @@ from runner.config.check_targets import WEIGHTED, find_augmentations, find_targe
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.check_weights import find_weights_problems
-from runner.config.losses import find_call_problems
+from runner.config.losses import find_loss_problems
 from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
 from runner.config.overrides import COMMAND_LINE
 from runner.config.provenance import find_origin, format_problem
@@ -110,7 +110,7 @@ def find_config_problems(config: Config) -> list[str]:
     problems += [
         *find_target_problems(used),
         *find_example_problems(used),
-        *find_call_problems(used),
+        *find_loss_problems(used),
         *find_teacher_problems(used),
         *find_weights_problems(used),
         *find_update_problems(used),
@@ -515,10 +515,9 @@ def _check_sampling(values: Mapping[str, Any]) -> Iterator[Problem]:
     targets = {"target": feature.get("target")}
     targets |= {f"targets.{name}": node for name, node in several.items()} if isinstance(several, dict) else {}
     for key, target in targets.items() if sampling == "balanced" else ():
-        if isinstance(target, dict) and target.get("weight") == "balanced":
-            text = (
-                f"balanced draws each class equally often, and feature.{key}.weight=balanced would weigh it once more."
-            )
+        if isinstance(target, dict) and target.get("weight") in ("balanced", "effective_number"):
+            weight = f"feature.{key}.weight={target['weight']}"
+            text = f"balanced draws each class equally often, and {weight} would weigh it once more."
             yield Problem("training.sampling", f"{text} Leave one of them out.")
 
 

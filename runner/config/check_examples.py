@@ -6,15 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.closest import suggest_name
-from runner.config.check_targets import CLASS_TARGETS, target_of
+from runner.config.check_targets import constant_of, has_classes, target_of
 from runner.signature.type_hints import Problem
 
 WINDOWS, PAIRS = "components.examples.Windows", "components.examples.Pairs"
-NOT_CLASSES = {
-    "components.feature.Numeric": "numbers",
-    "components.feature.ImageTarget": "images",
-    "components.feature.Labels": "several classes",
-}
+NOT_CLASSES = {"real": "numbers", "multilabel": "several classes"}
 
 
 def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -52,7 +48,7 @@ def _check_windows(examples: Mapping[str, Any], feature: Mapping[str, Any]) -> I
     targets = feature.get("targets")
     nodes = {f"targets.{name}": node for name, node in targets.items()} if isinstance(targets, Mapping) else {}
     for name, node in {"target": feature.get("target"), **nodes}.items():
-        if target_of(node) in CLASS_TARGETS:
+        if has_classes(node):
             yield Problem(
                 "examples.horizon",
                 f"{horizon} rows of targets need numbers, and feature.{name} has classes. Choose a target of numbers, "
@@ -75,7 +71,7 @@ def _check_pairs(feature: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds pairs without a single target of classes, and weights, which a pair would have twice."""
     targets = feature.get("targets")
     count = len(targets) if isinstance(targets, Mapping) and targets else int(feature.get("target") is not None)
-    what = NOT_CLASSES.get(str(target_of(feature.get("target"))))
+    what = NOT_CLASSES.get(constant_of(feature.get("target"), "target_kind"))
     if count != 1 or what:
         found = f"feature.target has {what}" if what else f"feature has {count or 'none'}"
         yield Problem(
@@ -84,7 +80,7 @@ def _check_pairs(feature: Mapping[str, Any]) -> Iterator[Problem]:
             "components.feature.Label, or set examples=null.",
         )
     if not what and isinstance(target := feature.get("target"), Mapping) and target.get("weight") is not None:
-        text = f"{target['weight']} weighs the classes of rows, and pairs have two others. Set it to null."
+        text = "weighs the classes of rows, and pairs have two others. Set it to null."
         yield Problem("feature.target.weight", text)
     if feature.get("weight") is not None:
         yield Problem("feature.weight", "a pair has two rows, so it has no weight. Set feature.weight=null.")

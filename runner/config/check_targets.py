@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names, suggest_name
-from runner.signature.allowed_parts import list_parts
+from runner.config.option_parts import list_targets
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, member_names
 from runner.signature.parameters import read_call_signature
 from runner.signature.source import PartNotFoundError
@@ -15,8 +15,6 @@ from runner.signature.type_hints import Problem
 
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
-TARGETS_OF_NUMBERS = ("components.feature.Numeric", "components.feature.ImageTarget")
-CLASS_TARGETS = ("components.feature.Label", "components.feature.Labels")
 
 
 def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -109,7 +107,7 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
 
 
 def _check_calibration(values: Mapping[str, Any], targets: list[Any]) -> Iterator[Problem]:
-    if values.get("calibrate") is not None and {target_of(target) for target in targets} <= {*TARGETS_OF_NUMBERS}:
+    if values.get("calibrate") is not None and all(constant_of(each, "target_kind") == "real" for each in targets):
         what = "the target has numbers" if targets else "there is no target"
         yield Problem("calibrate", f"a temperature needs a target of classes or labels, and {what}. Set it to null.")
 
@@ -164,14 +162,11 @@ def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iter
         return
     for name, target in targets.items() if mixing else ():
         loss_target = target_of(loss.get(name) if name else loss)
-        if target_of(target) not in CLASS_TARGETS or loss_target is None:
+        if not has_classes(target) or loss_target is None:
             continue
         if _takes_soft(loss_target) is False:
-            able = join_names(
-                path.rpartition(".")[2]
-                for path in list_parts("loss")
-                if _takes_soft(path) and not has_member({"_target_": path}, "needs_teacher")
-            )
+            kind = constant_of(target, "target_kind")
+            able = join_names(option for option, path in list_targets("loss") if _takes_soft_of(path, kind))
             yield Problem(
                 f"augmentation.{mixing[0]}",
                 f"mixes classes, and {loss_target} doesn't take their probabilities (a parameter `soft`). "
@@ -179,8 +174,17 @@ def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iter
             )
 
 
+def _takes_soft_of(loss: str, kind: str) -> bool:
+    """Whether a loss takes the probabilities of classes of a kind of targets, and needs no teacher."""
+    node = {"_target_": loss}
+    takes_kind = kind in (constant_of(node, "target_kinds") or (kind,))
+    return takes_kind and not has_member(node, "needs_teacher") and bool(_takes_soft(loss))
+
+
 def _takes_soft(loss: str) -> bool | None:
-    """Whether a loss takes the probabilities of classes; None: unknown."""
+    """Whether a loss takes the probabilities of classes; None: unknown. Those that compare examples don't."""
+    if is_set({"_target_": loss}, "ignores_logits"):
+        return False
     try:
         parameters = read_call_signature(loss)
     except PartNotFoundError:
@@ -220,11 +224,21 @@ def has_member(node: Any, name: str) -> bool:
     return cls is not None and name in (member_names(cls) or ())
 
 
+def has_classes(node: Any) -> bool:
+    """Whether the kind of a target is known, and it has classes."""
+    return constant_of(node, "target_kind") in ("classes", "multilabel")
+
+
 def is_set(node: Any, name: str) -> bool:
     """Whether the source of the class of a part, or of its nearest base with the attribute, sets it to True."""
+    return constant_of(node, name) is True
+
+
+def constant_of(node: Any, name: str) -> Any:
+    """The value of an attribute in the source of the class of a part, or of a base; None: it is no constant."""
     target = target_of(node)
     cls = find_class(target) if target else None
-    return cls is not None and _find_constant(cls, name) is True
+    return None if cls is None else _find_constant(cls, name)
 
 
 def _find_constant(cls: Class, name: str) -> Any:
@@ -232,8 +246,10 @@ def _find_constant(cls: Class, name: str) -> Any:
     for node in cls.node.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = getattr(node, "value", None)
-            return value.value if isinstance(value, ast.Constant) else None
+            try:
+                return ast.literal_eval(getattr(node, "value", None) or "None")
+            except ValueError:
+                return None
     bases = (find_class(base) for base in reversed(base_names(cls)) if base not in BASES_WITHOUT_PARAMETERS)
     found = (_find_constant(base, name) for base in bases if base is not None)
     return next((value for value in found if value is not None), None)

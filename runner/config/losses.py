@@ -1,4 +1,7 @@
-"""The losses of a configuration: how each is called, and whether it reads a teacher. Read from their source."""
+"""The losses of a configuration: how each is called, which targets it takes, and whether it reads a teacher.
+
+All of this is read from their source.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.config.check_targets import target_of
+from components.closest import join_names
+from runner.config.check_targets import constant_of, find_augmentations, is_set, target_of
+from runner.config.option_parts import list_targets
 from runner.signature.classes import find_class, find_method
 from runner.signature.kinds import kinds_of
 from runner.signature.parameters import hint_of_argument, read_call_signature, read_parameter_hints
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, element_hint, part_kinds
+
+KINDS = {"classes": "a class", "multilabel": "any number of classes", "real": "numbers"}
 
 
 def losses_by_key(node: Any) -> dict[str, Mapping[str, Any]]:
@@ -56,7 +63,65 @@ def gets_batch(loss: Mapping[str, Any]) -> bool | None:
     return next(iter(parameters)) == "output" if parameters else None
 
 
-def find_call_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+def find_loss_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds losses that don't suit their target, that call others wrongly, or whose metrics mean nothing."""
+    yield from _find_call_problems(values)
+    feature = values.get("feature")
+    if not isinstance(feature, Mapping):
+        return
+    binding = find_augmentations(values, "bind")
+    changes_targets = any(is_set(values["augmentation"][name], "evaluates") for name in binding)
+    for key, loss in losses_by_key(values.get("loss")).items():
+        name = key.partition(".")[2]
+        targets = feature.get("targets") if name else feature
+        place = f"feature.targets.{name}" if name else "feature.target"
+        target = targets.get(name or "target") if isinstance(targets, Mapping) else None
+        if not changes_targets:
+            yield from _check_kind(key, loss, place, target)
+        yield from _check_ignored_logits(key, loss, values.get("metric"), name)
+
+
+def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> Iterator[Problem]:
+    """Finds a loss, or one within it, that can't take the kind of a target."""
+    kind, kinds = constant_of(target, "target_kind"), constant_of(loss, "target_kinds")
+    if kind and kinds and kind not in kinds:
+        expected = " or ".join(KINDS[each] for each in kinds)
+        able = join_names(name for name, each in list_targets("loss") if _takes_kind(each, kind))
+        yield Problem(
+            key,
+            f"{loss['_target_']} needs a target with {expected}, and {place} has {KINDS[kind]}. Losses for it: {able}.",
+        )
+    elif is_set(loss, "needs_raw_target") and target and target.get("normalize"):
+        yield Problem(
+            f"{place}.normalize",
+            f"{loss['_target_']} needs numbers as they are in the data, and normalized ones differ. Set it to null.",
+        )
+    for inner_key, inner in inner_losses(loss, key).items() if is_set(loss, "shares_target") else ():
+        yield from _check_kind(inner_key, inner, place, target)
+
+
+def _takes_kind(loss: str, kind: str) -> bool:
+    return kind in (constant_of({"_target_": loss}, "target_kinds") or ())
+
+
+def _check_ignored_logits(key: str, loss: Mapping[str, Any], metrics: Any, name: str) -> Iterator[Problem]:
+    """Finds metrics of logits that no loss trains."""
+    own = metrics.get(name) if name and isinstance(metrics, Mapping) else metrics
+    if own and isinstance(own, Mapping) and _ignores_logits(key, loss):
+        place = f"metric.{name}" if name else "metric"
+        yield Problem(
+            place,
+            f"{join_names(own)} would be of logits that {loss['_target_']} doesn't train. Set {place}=[], or add a "
+            "loss of the logits with loss=weighted_sum.",
+        )
+
+
+def _ignores_logits(key: str, loss: Mapping[str, Any]) -> bool:
+    inner = inner_losses(loss, key) if is_set(loss, "shares_target") else {}
+    return all(_ignores_logits(*each) for each in inner.items()) if inner else is_set(loss, "ignores_logits")
+
+
+def _find_call_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds losses that another loss can't call: it has other arguments than they take."""
     for key, loss in losses_by_key(values.get("loss")).items():
         yield from _check_inner(key, loss)

@@ -40,17 +40,17 @@ def list_parameters(group: str) -> set[str]:
 
 def list_options_of(group: str, target: str) -> list[str]:
     """The options of a group whose parts have a `_target_`."""
-    return [name for name, found in _iterate_targets(group) if found == target]
+    return [name for name, found in list_targets(group) if found == target]
 
 
 def _iterate_signatures(group: str) -> Iterator[tuple[str, Mapping[str, Parameter]]]:
-    for name, target in _iterate_targets(group):
+    for name, target in list_targets(group):
         with suppress(UserError):
             if (parameters := read_signature(target)) is not None:
                 yield name, parameters
 
 
-def _iterate_targets(group: str) -> Iterator[tuple[str, str]]:
+def list_targets(group: str) -> Iterator[tuple[str, str]]:
     """The options of a group with the `_target_` of their parts. Files that can't be read are left out."""
     for name, path in find_options().files[group].items():
         with suppress(UserError):

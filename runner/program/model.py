@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -36,6 +36,7 @@ class Model(nn.Module):
         heads: the shape of the logits of one example, by target name.
         architecture: the network.
         pixel_ranges: by name of a column of images, the function `pixel_range`, for augmentations.
+        links: by target name, the function that makes predictions of logits, where a loss has one (`Loss.link`).
         calibrated: the names of the targets whose logits are divided by a temperature, but in training.
     """
 
@@ -45,6 +46,7 @@ class Model(nn.Module):
     heads: Mapping[str, tuple[int, ...]]
     architecture: nn.Module
     pixel_ranges: Mapping[str, Callable[..., PixelRange]] = dataclasses.field(default_factory=dict)
+    links: Mapping[str, Callable[[jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     calibrated: frozenset[str] = frozenset()
 
     def setup(self) -> None:
@@ -91,7 +93,7 @@ class Model(nn.Module):
         check_inputs(batch.inputs, self.architecture)
         output = self.architecture(**batch.inputs, train=train)
         check_output(output, self.architecture, self.heads, examples)
-        output = split_heads(output, self.heads)
+        output = apply_links(split_heads(output, self.heads), self.links)
         return batch, output if train else self._calibrate(output)
 
     def _calibrate(self, output: Output) -> Output:
@@ -121,6 +123,18 @@ def split_heads(output: Output, heads: Mapping[str, tuple[int, ...]]) -> Output:
 
     auxiliary = tuple((weight, split(logits)) for weight, logits in output.auxiliary)
     return output._replace(outputs=split(output.outputs), auxiliary=auxiliary)
+
+
+def apply_links(output: Output, links: Mapping[str, Callable[[jax.Array], jax.Array]]) -> Output:
+    """The output with predictions in place of the logits of the targets that have a link."""
+
+    def link(heads: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        return {name: links[name](logits) if name in links else logits for name, logits in heads.items()}
+
+    if not links or output.outputs is None:
+        return output
+    heads = cast("Mapping[str, jax.Array]", output.outputs)
+    return output._replace(outputs=link(heads), auxiliary=tuple((w, link(each)) for w, each in output.auxiliary))
 
 
 def sparse_inputs(architecture: nn.Module) -> frozenset[str]:

@@ -27,6 +27,7 @@ from components.types import (
     Step,
     TargetSpec,
     UserError,
+    apply_loss,
 )
 from runner.data.encode import TARGET, is_input_column
 from runner.data.load import Features
@@ -114,6 +115,7 @@ class TargetParts(NamedTuple):
         loss: its loss: (output, batch), narrowed to the target -> the loss of each element.
         loss_weight: the factor of its mean loss in the objective. None: 1.
         metrics: its metrics, by their names in the configuration.
+        link: makes predictions of the logits (`Loss.link`). None: they are the logits.
     """
 
     spec: TargetSpec
@@ -121,6 +123,7 @@ class TargetParts(NamedTuple):
     loss: LossFunction
     loss_weight: Any | None
     metrics: Mapping[str, Metric]
+    link: Callable[[jax.Array], jax.Array] | None = None
 
 
 class BuiltParts(NamedTuple):
@@ -202,7 +205,8 @@ def build_parts(
         if name in used_columns and isinstance(column, HasPixelRange)
     }
     calibrated = _find_calibrated(specs) if static["calibrate"] is not None else frozenset[str]()
-    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, calibrated)
+    links = {name: parts.link for name, parts in targets.items() if parts.link is not None}
+    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, links, calibrated)
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])
@@ -239,6 +243,7 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
         loss_function,
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
+        getattr(loss, "link", None),
     )
 
 
@@ -263,25 +268,9 @@ def as_loss_function(loss: Any) -> LossFunction:
         )
 
     def compute_losses(output: Output, batch: Batch) -> jax.Array:
-        if batch.soft and names[0] != "output" and "soft" not in names[2:]:
-            raise UserError(
-                f"{part} doesn't take the probabilities of mixed classes, a parameter `soft`. "
-                "Choose softmax_cross_entropy, for labels binary_cross_entropy, or remove the augmentation that mixes "
-                "examples."
-            )
-        if names[0] != "output" and output.logits is None:
-            if not output.losses:
-                raise UserError(
-                    f"{part} needs logits, but the architecture returns none, and no internal losses (Output.losses). "
-                    "Choose an architecture with a head, or a loss that takes (output, batch)."
-                )
+        if names[0] != "output" and output.logits is None and output.losses:
             return jnp.zeros(batch.mask.shape, jnp.float32)
-        if names[0] == "output":
-            losses = loss(output, batch)
-        elif "soft" in names[2:]:
-            losses = loss(output.logits, batch.target, soft=next(iter(batch.soft.values()), None))
-        else:
-            losses = loss(output.logits, batch.target)
+        losses = apply_loss(loss, output, batch)
         element = "pixel" if batch.mask.ndim > 1 else "example"
         check_numbers(losses, batch.mask.shape, part, f"a number for each {element}")
         return cast(jax.Array, losses)

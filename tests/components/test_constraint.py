@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from options import built, options
 
-from components.constraint import MaxNorm, NonNegative, UnitNorm
+from components.constraint import MaxNorm, MinMaxNorm, NonNegative, UnitNorm
 from components.layer import Conv, DepthwiseConv
 from components.types import Constraint, Scalar, UserError
 
@@ -25,6 +25,7 @@ KERAS = [  # constraint, weights, the name of the expected weights
     (MaxNorm(limit=1.0), CONV, "MaxNorm(1, axis [0,1,2]) conv"),
     (UnitNorm(), DENSE, "UnitNorm dense"),
     (NonNegative(), DENSE, "NonNeg dense"),
+    (MinMaxNorm(low=0.5, high=1.0, rate=0.5), DENSE, "MinMaxNorm(.5,1,rate .5) dense"),
 ]
 PARAMETERS = {
     "dense_0": {"kernel": DENSE, "bias": DENSE[0]},
@@ -140,9 +141,30 @@ def test_a_constraint_on_no_parameter_is_an_error() -> None:
 
 
 def test_weights_of_zero_stay_zero() -> None:
-    for constraint in (MaxNorm(), UnitNorm()):
+    for constraint in (MaxNorm(), MinMaxNorm(), UnitNorm()):
         found = constraint({"layer": {"kernel": jnp.zeros((2, 3))}})["layer"]["kernel"]
         np.testing.assert_array_equal(found, 0)
+
+
+@pytest.mark.parametrize("option", options("constraint"))
+def test_every_option_is_compared_with_keras(option: str) -> None:
+    assert type(built("constraint", option)) in {type(constraint) for constraint, *_ in KERAS}
+
+
+def test_every_case_of_keras_is_compared() -> None:
+    assert {name for *_, name in KERAS} | {"dense", "conv"} == GOLDEN.keys()
+
+
+def test_an_empty_interval_of_norms_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"3\.0 is above `high`, 2\.0"):
+        MinMaxNorm(low=3.0)
+
+
+def test_the_norms_may_be_traced(check_traced: Callable[..., None]) -> None:
+    def move(**numbers: Scalar) -> Any:
+        return MinMaxNorm(**numbers)(PARAMETERS)  # type: ignore[arg-type]
+
+    check_traced(move, {"low": 0.5, "high": 1.0, "rate": 0.5}, {"low": 9.0, "high": 10.0, "rate": 1.0})
 
 
 def test_the_limit_may_be_traced(check_traced: Callable[..., None]) -> None:

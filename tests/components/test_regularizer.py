@@ -29,6 +29,12 @@ def test_the_penalty_of_a_matrix_equals_keras(option: str, name: str) -> None:
     assert float(regularizer({"layer": {name: DENSE}})) == pytest.approx(expected, rel=1e-6)
 
 
+def test_both_penalties_together_are_those_of_l1_l2_of_keras() -> None:
+    parameters = {"layer": {"kernel": DENSE}}
+    found = L1(0.01)(parameters) + L2(0.02)(parameters)
+    assert float(found) == pytest.approx(GOLDEN["L1L2(0.01,0.02) dense"], rel=1e-6)
+
+
 @pytest.mark.parametrize("regularizer", [L1, L2])
 def test_only_kernels_and_embeddings_are_penalized(regularizer: type[L1]) -> None:
     gradient = jax.grad(regularizer(1.0))(PARAMETERS)

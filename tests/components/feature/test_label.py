@@ -83,6 +83,47 @@ def test_balanced_weights_equal_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(weights, [5 / 9, 10 / 9, 10 / 3], rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("weight", "beta", "expected"),
+    [
+        ({"c": 3.0, "a": 0.0}, None, [0, 1, 3]),
+        ("effective_number", 0.9, [0.4046, 0.6996, 1.8958]),
+        ("effective_number", 1e-9, [1, 1, 1]),
+    ],
+)
+def test_given_weights_and_those_of_effective_numbers(weight: Any, beta: float | None, expected: list[float]) -> None:
+    """Cui et al., 2019, equation 2, in which the weights add up to the number of classes."""
+    column = Label(key="y", weight=weight, beta=beta)
+    weights = column.bind(fitted(column, ["a"] * 6 + ["b"] * 3 + ["c"])).class_weights
+    if beta == 0.9:
+        numbers = (1 - 0.9 ** np.array([6, 3, 1])) / (1 - 0.9)
+        np.testing.assert_allclose(expected, 3 / numbers / (1 / numbers).sum(), rtol=1e-3)
+    np.testing.assert_allclose(np.asarray(weights), expected, rtol=1e-4)
+
+
+def test_effective_numbers_near_one_are_balanced_weights() -> None:
+    column, labels = Label(key="y", weight="effective_number", beta=1 - 1e-9), ["a"] * 6 + ["b"] * 3 + ["c"]
+    weights = column.bind(fitted(column, labels)).class_weights
+    np.testing.assert_allclose(np.asarray(weights), np.array([1 / 6, 1 / 3, 1]) / 0.5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weight": {"d": 2.0}}, r"d is no class of the target\. .*a, b, c"),
+        (
+            {"weight": {"bat": 2.0}, "names": ("bag", "boot", "cap")},
+            r"bat is no class of the target\. Did you mean",
+        ),
+        ({"weight": "effective_number"}, r"`weight: effective_number` needs it, such as 0\.999"),
+        ({"weight": "balanced", "beta": 0.9}, r"is for `weight: effective_number`, got 0\.9\."),
+    ],
+)
+def test_wrong_weights_of_classes_raise(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fitted(Label(key="y", **arguments), ["a", "b", "c"])
+
+
 def test_without_weight_all_examples_weigh_the_same_and_logits_do_not_change() -> None:
     column = Label(key="y")
     bound = column.bind(fitted(column, [0, 1]))

@@ -26,6 +26,7 @@ from components.layer import (
     MaxPool,
     Repeat,
     Residual,
+    WeightNorm,
 )
 from components.types import Padded, Scalar, UserError
 
@@ -259,3 +260,30 @@ def test_branches_of_sequences_that_do_not_fit(branches: tuple[tuple[nn.Module, 
     x = Padded(jnp.asarray(X[:, :, 0]), np.ones((4, 5), bool))
     with pytest.raises(UserError, match=message):
         jax.eval_shape(partial(Branches(branches).init, train=True), KEYS, x)
+
+
+@pytest.mark.parametrize("layer", [Dense(3), Conv(3, 2), nn.Dense(3)])
+def test_the_weights_of_a_unit_have_a_length_and_a_direction(layer: nn.Module) -> None:
+    """Salimans and Kingma, 2016, equation 2: the gradient of the kernel is orthogonal to the kernel."""
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 5))
+    normalized = WeightNorm(layer)
+    variables = normalized.init(jax.random.key(1), x, train=True)
+    plain = variables["params"]["layer"]
+    axes = tuple(range(plain["kernel"].ndim - 1))
+    norms = np.sqrt(np.square(plain["kernel"]).sum(axes))
+    assert variables["params"].keys() == {"layer", "scale"}
+    np.testing.assert_array_equal(variables["params"]["scale"], np.ones(3))
+    y = normalized.apply({"params": variables["params"] | {"scale": jnp.full(3, 2.0)}}, x, train=True)
+    kwargs: Any = {} if isinstance(layer, nn.Dense) else {"train": True}
+    expected = layer.apply({"params": plain | {"kernel": 2 * np.asarray(plain["kernel"]) / norms}}, x, **kwargs)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    gradient = jax.grad(lambda params: jnp.square(normalized.apply({"params": params}, x, train=True)).sum())(
+        variables["params"]
+    )
+    products = (gradient["layer"]["kernel"] * plain["kernel"]).sum(axes)
+    np.testing.assert_allclose(products / norms, 0, atol=1e-3)
+
+
+def test_weights_of_a_layer_without_a_kernel_are_not_normalized() -> None:
+    with pytest.raises(UserError, match="WeightNorm needs a layer with a kernel, and Flatten has none"):
+        WeightNorm(Flatten()).init(jax.random.key(0), jnp.ones((2, 3)), train=True)

@@ -8,17 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import Conv, InitializerName, Normal, TruncatedNormal, get_initializer
+from components.layer import Constant, Conv, InitializerName, Normal, Orthogonal, TruncatedNormal, get_initializer
 from components.layer.initializer import INITIALIZERS, get_grouped_initializer
 from components.types import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())["initializers"]
 STATISTICS = next(iter(GOLDEN.values()))
+NOT_IN_KERAS = ("he_normal_fan_out", "orthogonal")
 SHAPES = {"dense": (200, 300), "conv": (3, 3, 64, 128)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name != "he_normal_fan_out"])
+@pytest.mark.parametrize("name", [name for name in get_args(InitializerName) if name not in NOT_IN_KERAS])
 def test_every_initializer_has_the_distribution_of_keras(name: InitializerName, shape: str) -> None:
     std, largest = STATISTICS[name.title().replace("_", "")][shape]
     kernel = np.asarray(get_initializer(name)(jax.random.key(0), SHAPES[shape], jnp.float32))
@@ -56,6 +57,26 @@ def test_initializers_with_a_standard_deviation(part: type[Normal], check_traced
         return Conv(3, 2, initializer=part(stddev)).init(jax.random.key(0), x, train=True)["params"]["kernel"]
 
     check_traced(draw, {"stddev": 0.01}, {"stddev": 0.0}, {"stddev": 1.0})
+
+
+@pytest.mark.parametrize("shape", [(200, 30), (30, 200), (3, 3, 4, 8)])
+def test_orthogonal_kernels_keep_lengths(shape: tuple[int, ...], check_traced: Callable[..., None]) -> None:
+    kernel = np.asarray(get_initializer("orthogonal")(jax.random.key(0), shape, jnp.float32)).reshape(-1, shape[-1])
+    product = kernel.T @ kernel if len(kernel) >= shape[-1] else kernel @ kernel.T
+    np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-5)
+    scaled = Orthogonal(2.0)(jax.random.key(0), shape)
+    np.testing.assert_allclose(scaled.reshape(kernel.shape), 2 * kernel, rtol=1e-6)
+    if shape[0] == 3:
+        draw = lambda scale: Orthogonal(scale)(jax.random.key(0), shape)  # noqa: E731
+        check_traced(draw, {"scale": 1.0}, {"scale": 0.0})
+
+
+def test_a_constant_kernel_has_one_number(check_traced: Callable[..., None]) -> None:
+    def draw(value: float) -> jax.Array:
+        return get_initializer(Constant(value))(jax.random.key(0), (2, 3), jnp.float32)
+
+    np.testing.assert_array_equal(draw(-0.5), np.full((2, 3), -0.5))
+    check_traced(draw, {"value": 0.0}, {"value": 2.0})
 
 
 @pytest.mark.parametrize("name", get_args(InitializerName))

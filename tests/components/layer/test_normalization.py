@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from components.layer import BatchNorm, LayerNorm, LocalResponseNorm
+from components.layer import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from components.types import Scalar, UserError
 
 LAYERS = json.loads((Path(__file__).parents[2] / "golden" / "layers.json").read_text())
@@ -91,6 +92,51 @@ def test_batch_normalization_of_a_single_value_raises_in_training(shape: tuple[i
 def test_layer_normalization_of_a_single_channel_raises() -> None:
     with pytest.raises(UserError, match=r"LayerNorm needs two or more channels, got the shape \(4, 5, 1\)"):
         LayerNorm().init(jax.random.key(0), jnp.ones((4, 5, 1)), train=True)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_group_normalization_equals_that_of_flax(groups: int) -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 4, 5, 6)) * 3 + 1
+    variables = {"params": {"scale": jnp.arange(6.0), "bias": jnp.arange(6.0) - 2}}
+    y = jax.jit(partial(GroupNorm(groups, 1e-3).apply, train=True))(variables, x)
+    expected = nn.GroupNorm(groups, epsilon=1e-3).apply(variables, x)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    assert GroupNorm(groups).apply(variables, x.astype(jnp.bfloat16), train=True).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("groups", "shape", "message"),
+    [
+        (
+            4,
+            (2, 3, 6),
+            r"4 groups, which don't divide .* input \(2, 3, 6\)\. Set `groups` to a divisor",
+        ),
+        (6, (2, 1, 6), r"6 groups gets a single value for each, from the input \(2, 1, 6\)"),
+        (6, (2, 6), "6 groups gets a single value for each"),
+        (2, (6,), "2 groups, which don't divide"),
+    ],
+)
+def test_groups_that_do_not_fit_the_channels_raise(groups: int, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        GroupNorm(groups).init(jax.random.key(0), jnp.ones(shape), train=True)
+
+
+def test_normalization_by_the_root_mean_square_equals_its_formula() -> None:
+    x = np.random.default_rng(0).normal(1, 3, (2, 3, 4))
+    variables = {"params": {"scale": jnp.arange(4.0)}}
+    y = RMSNorm(0.5).apply(variables, jnp.array(x, jnp.float32), train=True)
+    np.testing.assert_allclose(y, np.arange(4) * x / np.sqrt(np.square(x).mean(-1, keepdims=True) + 0.5), rtol=1e-5)
+    assert RMSNorm().apply(variables, jnp.array(x, jnp.bfloat16), train=True).dtype == jnp.bfloat16
+
+
+def test_the_epsilon_of_normalizations_may_be_traced(check_traced: Callable[..., None]) -> None:
+    for part in (lambda epsilon: GroupNorm(1, epsilon), RMSNorm):
+
+        def normalize(epsilon: Scalar, part: Any = part) -> jax.Array:
+            return part(epsilon).init_with_output(jax.random.key(0), X1, train=True)[0]
+
+        check_traced(normalize, {"epsilon": 1e-3}, {"epsilon": 0.5})
 
 
 @pytest.mark.parametrize("case", LRN["y"])

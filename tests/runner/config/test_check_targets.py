@@ -224,6 +224,9 @@ def test_mixed_classes_need_a_loss_that_takes_probabilities(
     configure(["data=california_housing", "feature=california_housing", "architecture=mlp", "loss=mse", "metric=[mae]"])
     (problem,) = problems(*base, "loss=hard")
     assert problem.startswith(f"augmentation.{augmentation}: mixes classes, and hard.Hard doesn't take their prob")
-    assert "Losses that do: BinaryCrossEntropy, LeNet5_1998, SoftmaxCrossEntropy." in problem
+    assert "Losses that do: binary_cross_entropy, binary_focal, categorical_hinge, focal, " in problem
     labels = ["feature.target={_target_: components.feature.Labels, key: tags}", "loss=hard"]
-    assert problems(*base, *labels) == [problem]
+    (of_labels,) = problems(*base, *labels)
+    assert "do: binary_cross_entropy, binary_focal, hinge, squared_hinge, weighted_sum. [" in of_labels
+    (of_embedding,) = problems(*base, "loss=triplet", "metric=[]")
+    assert of_embedding.startswith(f"augmentation.{augmentation}: mixes classes, and components.loss.Triplet")

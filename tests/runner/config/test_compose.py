@@ -44,6 +44,7 @@ GROUPS_WITH_TARGET_NAMES = (
     "weights",
 )
 
+NUMBERS = ["data=diabetes", "feature=diabetes"]
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
@@ -67,8 +68,13 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
-    "architecture=wide_deep": ["feature=california_housing_wide_deep"],
-    "feature=california_housing_wide_deep": ["architecture=wide_deep"],
+    "architecture=wide_deep": ["feature=california_housing_wide_deep", "loss=mse"],
+    "feature=california_housing_wide_deep": ["architecture=wide_deep", "loss=mse"],
+    **{f"feature={name}": ["loss=mse"] for name in ("california_housing", "diabetes", "electric_load")},
+    **{f"loss={name}": NUMBERS for name in ("cosine_similarity", "huber", "log_cosh", "mae", "mse", "pinball")},
+    **{f"loss={name}": [*NUMBERS, "feature.target.normalize=null"] for name in ("mape", "msle", "poisson")},
+    **{f"loss={name}": ["metric=[]"] for name in ("contrastive", "supervised_contrastive", "triplet")},
+    "loss=weighted_sum": ["loss.terms={all: {loss: focal}}"],
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
     "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
     "architecture=wide_sequential": ["feature=electric_load"],

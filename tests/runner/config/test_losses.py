@@ -106,3 +106,48 @@ def test_a_loss_calls_another_with_what_it_takes(words: list[str], expected: lis
     assert all(any(problem.startswith(each) for problem in found) for each in expected), found
     assert bool(found) == bool(expected), found
     assert expected == ["teacher: no loss reads it."] or not any("no loss reads it" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["loss=mse"],
+            "loss: components.loss.MSE needs a target with numbers, and feature.target has a class. Losses for it: bi",
+        ),
+        (["loss=OfLogits", "loss.inner=mae"], None),  # which may get another target
+        (
+            ["loss=weighted_sum", "loss.terms={near: {loss: triplet}, far: {loss: huber, weight: 0.5}}"],
+            "loss.terms.far.loss: components.loss.Huber needs a target with numbers",
+        ),
+        (
+            ["loss=weighted_sum", "loss.terms={near: {loss: triplet, weigt: 2.0}, far: {loss: focal}}"],
+            "loss.terms.near.weigt: unknown key. Did you mean weight?",
+        ),
+        (
+            ["loss=focal", "data=diabetes", "feature=diabetes", "metric=[mae]"],
+            "loss: components.loss.Focal needs a target with a class, and feature.target has numbers. Losses for it: c",
+        ),
+        (
+            ["loss=poisson", "data=diabetes", "feature=diabetes", "metric=[mae]"],
+            "feature.target.normalize: components.loss.Poisson needs numbers as they are in the data, and normalized",
+        ),
+        (
+            ["loss=triplet"],
+            "metric: accuracy would be of logits that components.loss.Triplet doesn't train. Set metric",
+        ),
+        (
+            ["loss=weighted_sum", "loss.terms={near: {loss: triplet}}"],
+            "metric: accuracy would be of logits that components.loss.WeightedSum doesn't train.",
+        ),
+        (["loss=weighted_sum", "loss.terms={near: {loss: triplet}, kind: {loss: focal, weight: 0.5}}"], None),
+        (["loss=triplet", "metric=[]"], None),
+    ],
+)
+def test_a_loss_suits_its_target_and_metrics(words: list[str], expected: str | None) -> None:
+    found: tuple[str, ...] = ()
+    try:
+        configure(words)
+    except ConfigError as error:
+        found = error.problems
+    assert found == () if expected is None else found[0].startswith(expected), found

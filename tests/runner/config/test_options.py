@@ -69,6 +69,7 @@ OPTIONS = {
     "broken": "_target_: [",
     "reserved": "_target_: nested.Reserved",
 }
+REAL_TARGET = ["data=diabetes", "feature=diabetes"]  # a target for these losses
 MSE, MAE = {"_target_": "components.loss.MSE"}, {"_target_": "components.loss.MAE"}
 
 LENET5 = {"_target_": "components.architecture.LeNet5", "outputs": 3}
@@ -218,7 +219,7 @@ def test_options_are_the_same_as_written_out_by_hand(folder: Path, tree: Tree) -
 @given(TREES)
 def test_the_command_line_takes_the_same_options(folder: Path, tree: Tree) -> None:
     override = f"loss={write_override(tree.written)}" if isinstance(tree.written, dict) else f"loss={tree.written}"
-    config = compose([override])
+    config = compose([override, *REAL_TARGET])
     assert config.values["loss"] == tree.values
     check_config(config)
     check_origins(config, "loss", tree.origins, f"the command line ({override})", f", chosen by {override}")
@@ -305,7 +306,7 @@ def test_the_command_line_takes_the_same_options(folder: Path, tree: Tree) -> No
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_overrides_choose_options_at_any_depth(folder: Path, overrides: str, expected: dict[str, Any]) -> None:
-    config = compose(overrides.split())
+    config = compose([*overrides.split(), *REAL_TARGET])
     assert config.values["loss"] == expected
     check_config(config)
 
@@ -341,7 +342,7 @@ def test_groups_of_several_options_take_options_with_values(folder: Path) -> Non
 
 
 def test_an_experiment_chooses_options_by_keys(folder: Path) -> None:
-    config = compose_experiment("optimizer: {option: adamw, weight_decay: 0.01}\nloss: huber")
+    config = compose_experiment("optimizer: {option: adamw, weight_decay: 0.01}\nloss: huber", *REAL_TARGET)
     assert config.values["optimizer"] == {"_target_": "optax.adamw", "weight_decay": 0.01}
     assert (config.choices["optimizer"], config.choices["loss"]) == ("adamw", "huber")
     assert config.origins["loss.delta"] == "conf/loss/huber.yaml"

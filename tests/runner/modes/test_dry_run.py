@@ -226,7 +226,7 @@ def test_the_error_names_a_batch_size_that_fits(
 @pytest.mark.parametrize(
     "words",
     [
-        ["loss=mse"],
+        ["loss=hinge"],
         ["architecture=sequential", "architecture.layers.2.window=20"],
         ["training.batch_size=5000"],
         ["feature.columns.image.key=imag"],

@@ -179,7 +179,7 @@ def test_a_command_of_its_readme_runs(project: Path, command: str) -> None:
 
 
 @pytest.mark.optax
-@pytest.mark.parametrize("choice", ["loss=pinball", "metric=[relative_error]"])
+@pytest.mark.parametrize("choice", ["loss=quantile_loss", "metric=[relative_error]"])
 def test_the_command_that_checks_a_part_runs(project: Path, choice: str, capsys: pytest.CaptureFixture[str]) -> None:
     (command,) = re.findall(r"`titrate (.* GROUP=NAME mode=dry_run)`", README)
     assert main([*command.replace("GROUP=NAME", choice).split(), "data.rows=200", "quiet=true"]) == 0
@@ -196,7 +196,7 @@ def test_the_error_in_its_readme_is_current(project: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("loss=pinball", "pinball needs a real-valued target"),
+        ("loss=quantile_loss", "quantile_loss needs a real-valued target"),
         ("metric=[relative_error]", "relative_error needs a real-valued target"),
         ("data=rentals feature=rentals feature.target.key=hours", "there is no column `hours` in rentals"),
         ("experiment=rentals_residual feature.target.key=temperature", "positive numbers are needed"),

@@ -23,7 +23,7 @@ from target_session import (
 )
 
 from components.data import Arrays
-from components.feature import ExampleWeight, Image, ImageTarget, Label, Labels
+from components.feature import ExampleWeight, Image, ImageTarget, Label, Labels, Numeric
 from components.types import Batch, DataError, Output, UserError
 from runner.data.load import Features, load_encoded
 
@@ -196,6 +196,24 @@ def test_an_image_is_predicted() -> None:
     assert found["valid/loss"] == pytest.approx(np.square(predicted - images).mean(), rel=1e-5)
     assert found["valid/rmse"] == pytest.approx(np.sqrt(np.square(predicted - images).mean()), rel=1e-5)
     assert session.train(rows)[1]["train/loss"] != pytest.approx(found["valid/loss"], rel=1e-3), "inputs are noisy"
+
+
+def test_the_predictions_of_a_loss_with_a_link_are_what_the_link_returns() -> None:
+    """The rates of Poisson regression, exp of the output of the network, also for metrics and one of two targets."""
+    targets = {"kind": Label(key="label"), "count": Numeric(key="label")}
+    losses = {"kind": {"_target_": LOSS + "SoftmaxCrossEntropy"}, "count": {"_target_": LOSS + "Poisson"}}
+    metrics = {"count": {"rmse": {"_target_": METRIC + "RMSE"}}}
+    linked, plain = (
+        Session(Features(targets, INPUT, {"x": ("x",)}), loss=losses | changed, metric=metrics)
+        for changed in ({}, {"count": {"_target_": LOSS + "MSE"}})
+    )
+    rows = linked.data.splits["valid"]
+    rates, counts = np.asarray(linked.outputs(rows)["count"]), columns()["label"][rows, None]
+    np.testing.assert_allclose(rates, np.exp(plain.outputs(rows)["count"]), rtol=1e-5)
+    np.testing.assert_array_equal(linked.outputs(rows)["kind"], plain.outputs(rows)["kind"])
+    found = linked.evaluate(rows)
+    assert found["valid/count/rmse"] == pytest.approx(np.sqrt(np.square(rates - counts).mean()), rel=1e-5)
+    assert found["valid/count/loss"] == pytest.approx((rates - counts * np.log(rates)).mean(), rel=1e-5)
 
 
 def test_without_a_target_the_loss_is_the_sum_of_the_internal_losses() -> None:

@@ -99,7 +99,8 @@ def test_a_function_that_a_module_of_the_user_imports_is_not_a_part() -> None:
 @pytest.mark.usefixtures("my_parts", "in_empty_folder")
 def test_a_problem_found_while_building_has_a_key_and_an_origin(compose_and_check: Config) -> None:
     with pytest.raises(
-        UserError, match=r"^loss: mse needs a real-valued target.* \[set by conf/loss/mse\.yaml, chosen by loss=mse\]$"
+        UserError,
+        match=r"^loss: hinge needs .* \[set by conf/loss/hinge\.yaml, chosen by loss=hinge\]$",
     ):
         execute(compose_and_check)
     assert not Path("outputs").exists()
@@ -111,6 +112,6 @@ def compose_and_check() -> Config:
     from runner.config.check import check_config
     from runner.config.compose import compose
 
-    config = compose(["loss=mse", "tracking=none", "quiet=true"])
+    config = compose(["loss=hinge", "tracking=none", "quiet=true"])
     check_config(config)
     return config

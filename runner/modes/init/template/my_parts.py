@@ -255,8 +255,8 @@ class Additive(nn.Module):
 
 
 @dataclass(frozen=True)
-class Pinball:
-    """Pinball loss, whose minimum is a quantile of the target: (B, outputs), (B, outputs) -> (B,).
+class QuantileLoss:
+    """Loss whose minimum is a quantile of the target: (B, outputs), (B, outputs) -> (B,).
 
     With the error e = target - logit, the loss is quantile * e if e > 0, else (quantile - 1) * e.
 
@@ -272,7 +272,7 @@ class Pinball:
     def outputs(self, target: TargetSpec) -> int:
         """The number of outputs that the architecture needs. Raises UserError for a target of classes."""
         if target.classes is not None:
-            raise UserError("pinball needs a real-valued target: choose loss=softmax_cross_entropy for classes")
+            raise UserError("quantile_loss needs a real-valued target: choose loss=softmax_cross_entropy for classes")
         return target.outputs
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
