@@ -40,7 +40,13 @@ RECORD_FIELDS: dict[str, Any] = {
     "tracking": dict,
 }
 DATASET_FIELDS: FieldTypes = {"name": str, "digest": str, "split": str, "rows": int}
-SUMMARY_FIELDS: dict[str, Any] = {"status": str, "metrics": dict, "history": list, "seconds": NUMBER}  # all optional
+SUMMARY_FIELDS: dict[str, Any] = {
+    "status": str,
+    "metrics": dict,
+    "history": list,
+    "seconds": NUMBER,
+    "slices": dict,
+}  # all optional
 EVALUATION_FIELDS: FieldTypes = {"epoch": NUMBER, "step": int}
 RESULT_NEUTRAL_KEYS = (
     "mode",
@@ -48,6 +54,7 @@ RESULT_NEUTRAL_KEYS = (
     "fresh",
     "resume",
     "intervals",
+    "metric_slices",
     "note",
     "quiet",
     "observer",

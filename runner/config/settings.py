@@ -119,6 +119,7 @@ class Settings:
     output: Output
     convert: Convert
     runs: Runs
+    metric_slices: tuple[str, ...]
     intervals: Annotated[int, Range(100, 1_000_000)] | None
     note: str | None
     quiet: bool
