@@ -27,6 +27,7 @@ class Accuracy:
     """
 
     threshold: Threshold | None = None
+    target_kinds = ("classes", "labels", "pixels")
     higher_is_better = True
     collects = False  # `measure` returns sums. A metric that collects returns the rows of a batch, to be concatenated.
 
@@ -60,6 +61,7 @@ class TopK:
     """
 
     k: Annotated[int, Range(1)]
+    target_kinds = ("classes", "pixels")
     higher_is_better = True
     collects = False
     _name = "top_k"

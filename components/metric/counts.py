@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ class ClassCounts:
     """
 
     threshold: Threshold | None = None
+    target_kinds: ClassVar[tuple[str, ...]] = ("classes", "pixels")
     higher_is_better = True
     collects = False
     _name = ""

@@ -28,6 +28,7 @@ class R2:
     """
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers",)
     higher_is_better = True
     collects = True
     _name = "r2"

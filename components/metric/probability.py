@@ -30,6 +30,7 @@ class LogLoss:
     Unlike the loss of a run, it has no label smoothing and no weights of classes.
     """
 
+    target_kinds = ("classes", "pixels")
     higher_is_better = False
     collects = False
 
@@ -60,6 +61,7 @@ class BrierScore:
         Brier, 1950: Verification of forecasts expressed in terms of probability.
     """
 
+    target_kinds = ("classes", "labels", "pixels")
     higher_is_better = False
     collects = False
 
@@ -99,6 +101,7 @@ class ExpectedCalibrationError:
     """
 
     bins: Annotated[int, Range(1)] = 15
+    target_kinds = ("classes", "pixels")
     higher_is_better = False
     collects = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ class Precision(ClassCounts):
     average: Average | None = None
     positive: ClassName | None = None
     averaging: Averaging = field(default=Averaging(), init=False)
+    target_kinds: ClassVar[tuple[str, ...]] = ("classes", "labels", "pixels")
     _name = "precision"
 
     def bind(self, target: TargetSpec) -> Self:

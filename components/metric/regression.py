@@ -23,6 +23,7 @@ class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
 
@@ -44,6 +45,7 @@ class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
 
@@ -76,6 +78,7 @@ class QuantileLoss:
 
     quantile: Annotated[float, Range(0, 1, "()")]
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
 

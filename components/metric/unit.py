@@ -27,6 +27,7 @@ class LogCosh:
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
     decode: Callable[[Any], Any] = field(default=jnp.asarray, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
     _name = "log_cosh"

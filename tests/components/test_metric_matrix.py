@@ -5,6 +5,7 @@ A new option takes part by existing. Without a comparison in `EXPECTED`, its tes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import warnings
@@ -375,6 +376,26 @@ def test_metrics_equal_those_of_keras_after_each_batch(case: str) -> None:
         assert add_up(own, own.measure, rows.take(np.arange(stop)), 8, weighted=False) == pytest.approx(
             expected, abs=1e-6
         )
+
+
+KINDS = {
+    "classes": SPECS["three classes"],
+    "labels": SPECS["labels"],
+    "pixels": replace(SPECS["three classes"], shape=(4, 4)),
+    "numbers": SPECS["numbers"],
+    "images": replace(SPECS["numbers"], shape=(4, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("option", options("metric"))
+def test_a_metric_names_the_kinds_of_targets_that_it_supports(option: str) -> None:
+    """The check of a configuration reads them from the source, before JAX is imported."""
+    metric, supported = built("metric", option, **ARGUMENTS.get(option, {})), []
+    for kind, spec in KINDS.items():
+        with contextlib.suppress(UserError):
+            metric.bind(spec)
+            supported.append(kind)
+    assert list(getattr(metric, "target_kinds", KINDS)) == supported
 
 
 def value_of(option: str, kind: str, rows: Rows, **arguments: Any) -> float:
