@@ -182,6 +182,37 @@ def test_the_commands_of_a_table_print_slices(capsys: pytest.CaptureFixture[str]
     assert " by color" not in capsys.readouterr().out
 
 
+WINDOWS = """
+target: {_target_: components.feature.Numeric, key: load, normalize: z_score, missing: mask}
+columns: {load: {_target_: components.feature.Numeric, key: load, normalize: z_score, missing: mean}}
+inputs: {inputs: [load]}
+"""
+
+
+def test_slices_and_intervals_of_windows_count_the_positions_that_are_known() -> None:
+    random, hours = np.random.default_rng(0), np.repeat(np.arange(100), 2)
+    load = random.normal(size=200).round(3)
+    load[-5] = np.nan
+    table = {"hour": hours, "store": np.tile(["north", "south"], 100), "load": load}
+    Path("conf/feature/windows.yaml").write_text(WINDOWS)
+    words = [word for word in WORDS if not word.startswith(("feature", "metric", "intervals", "training.monitor"))]
+    words += ["feature=windows", "loss=mse", "metric=[rmse,r2]", "data.split_by=hour", "data.test=90", "data.valid=40"]
+    words += ["intervals=100", "quiet=true", "metric_slices=[store]"]
+    examples = "examples={option: windows, size: 5, horizon: 3, by: store, time: hour}"
+    result = runner.run(*words, examples, data=table)
+    predicted = runner.load(result.folder, data=table).predict("test").columns()
+    error, target = (np.stack([predicted[f"{name}_{k}"] for k in range(3)], 1) for name in ("prediction", "target"))
+    error -= target
+    assert np.isnan(error).sum() == 3, "one number is in three windows"
+    scale = np.nanstd(load[:70])
+    for value, own in by_value(result.slices["test"], "store").items():
+        squares = np.square(error[predicted["store"] == value])
+        assert own["metrics"]["rmse"] == pytest.approx(np.sqrt(np.nanmean(squares)), rel=1e-4)
+        assert own["metrics"]["loss"] == pytest.approx(np.nanmean(squares) / scale**2, rel=1e-3)
+    low, high = result.intervals["test/loss"]
+    assert low < result.metrics["test/loss"] < high
+
+
 @pytest.mark.slow
 def test_slices_reach_mlflow(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.execution.execute.DELIVERY_SECONDS", 60)

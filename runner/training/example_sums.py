@@ -56,8 +56,10 @@ def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
         mask = np.asarray(batch.mask_of(name))
         weights = {"": np.ones(len(mask))} | ({} if batch.weight is None else {WEIGHTED: np.asarray(batch.weight)})
         for prefix, weight in weights.items():
-            count = weight * mask.astype(np.float64)
-            sums[f"{prefix}{record_name(name, 'loss')}"] = {"sum": np.where(mask, losses, 0) * count, "count": count}
+            elements = mask.reshape(len(mask), -1).sum(1)  # of each example, which has the mean loss of them
+            count = weight * elements.astype(np.float64)
+            own = {"sum": np.where(elements > 0, losses, 0) * count, "count": count}
+            sums[f"{prefix}{record_name(name, 'loss')}"] = own
     return sums
 
 
