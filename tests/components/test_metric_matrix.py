@@ -460,10 +460,28 @@ def test_the_loss_of_a_quantile_equals_scikit_learn_s(quantile: float) -> None:
 
 def test_bins_hold_their_upper_edges() -> None:
     """Guo et al., 2017: bin m of M holds ((m - 1) / M, m / M]. Probabilities of 0.5 are in the first of two bins."""
-    rows = replace(draw_rows("two classes", ""), logits=np.array([[0.0], [0.0], [3.0]], np.float32)).take(np.arange(3))
-    rows = replace(rows, target=np.array([0, 1, 1], np.int32))
-    certain = 1 / (1 + math.exp(-3))
-    assert value_of("expected_calibration_error", "two classes", rows, bins=2) == close((1 - certain) / 3)
+    rows = few_rows([0.0, 0.0, 3.0], [0, 0, 0])
+    wrong = 1 / (1 + math.exp(-3))
+    assert value_of("expected_calibration_error", "two classes", rows, bins=2) == close((2 * 0.5 + wrong) / 3)
+
+
+def few_rows(logits: list[float], target: list[int]) -> Rows:
+    ones = np.ones(len(target), bool)
+    return Rows(np.array(logits, np.float32)[:, None], np.array(target, np.int32), ones.astype(np.float32), ones)
+
+
+def test_a_probability_must_be_above_the_threshold() -> None:
+    rows = few_rows([0.0, 1.0], [1, 1])
+    assert value_of("recall", "two classes", rows, threshold=0.5) == 0.5
+
+
+def test_an_operating_point_may_be_exactly_at_its_limit() -> None:
+    rows = few_rows([4.0, 3.0, 2.0, 1.0], [1, 0, 1, 0])
+    assert value_of("precision_at_recall", "two classes", rows, recall=0.5) == 1
+    assert value_of("precision_at_recall", "two classes", rows, recall=0.51) == close(2 / 3)
+    assert value_of("recall_at_precision", "two classes", rows, precision=2 / 3) == 1
+    assert value_of("sensitivity_at_specificity", "two classes", rows, specificity=0.5) == 1
+    assert value_of("specificity_at_sensitivity", "two classes", rows, sensitivity=0.5) == 1
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 50.0, 1e20])
