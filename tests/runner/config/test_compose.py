@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from options import options
 
+import components.metric
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, find_options, list_groups
@@ -44,6 +47,13 @@ GROUPS_WITH_TARGET_NAMES = (
     "weights",
 )
 
+
+def needs_numbers(node: Mapping[str, Any]) -> bool:
+    """Whether a metric is for a target of numbers only."""
+    kinds = getattr(getattr(components.metric, node["_target_"].rpartition(".")[2]), "target_kinds", ["classes"])
+    return "classes" not in kinds
+
+
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
@@ -67,8 +77,10 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
-    "architecture=wide_deep": ["feature=california_housing_wide_deep"],
-    "feature=california_housing_wide_deep": ["architecture=wide_deep"],
+    "architecture=wide_deep": ["feature=california_housing_wide_deep", "metric=[rmse]"],
+    "feature=california_housing_wide_deep": ["architecture=wide_deep", "metric=[rmse]"],
+    **{f"feature={name}": ["metric=[rmse]"] for name in ("california_housing", "diabetes", "electric_load")},
+    **{f"metric={name}": ["feature=diabetes"] for name, node in options("metric").items() if needs_numbers(node)},
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
     "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
 }
