@@ -47,6 +47,7 @@ SUMMARY_FIELDS: dict[str, Any] = {  # all optional
     "history": list,
     "seconds": NUMBER,
     "temperatures": dict,
+    "slices": dict,
 }
 EVALUATION_FIELDS: FieldTypes = {"epoch": NUMBER, "step": int}
 RESULT_NEUTRAL_KEYS = (
@@ -55,6 +56,7 @@ RESULT_NEUTRAL_KEYS = (
     "fresh",
     "resume",
     "intervals",
+    "metric_slices",
     "note",
     "quiet",
     "observer",

@@ -25,12 +25,12 @@ from runner.__main__ import main
 from runner.config.compose import compose
 from runner.data import order
 from runner.data.batches import gather_rows
+from runner.data.copied_columns import copy_columns
 from runner.data.load import Features, load_encoded
 from runner.display.progress import QuietProgress
 from runner.execution.execute import Result
 from runner.execution.prepare import load_data
 from runner.figures.data import PAINT, class_colors
-from runner.inference.copied_columns import copy_columns
 from runner.inference.image_output import MARKER
 from runner.inference.trained_model import TrainedModel
 from runner.run_folder import LOCK

@@ -145,6 +145,7 @@ def test_an_experiment_chooses_metrics_as_the_command_line_does(text: str) -> No
     ("word", "message"),
     [
         ("metric.f1.average=makro", 'metric.f1.average: "makro" is not an allowed value or null. Did you mean macro?'),
+        ("metric.f1.threshold=1.5", "metric.f1.threshold: 1.5 is not a number in [0, 1]"),
         ("metric.auc.positive=yes", "metric.auc.positive"),
         ("metric.f1.positive=[yes]", "metric.f1.positive"),
     ],

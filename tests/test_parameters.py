@@ -80,7 +80,7 @@ def make_batches() -> Iterator[tuple[TargetSpec, Output, Batch]]:
         logits = jax.random.normal(jax.random.key(1), (4, 1 if spec.classes == ("a", "b") else 3))
         target = jnp.array([[1, 0, 1], [0, 1, 1], [0, 0, 0], [1, 1, 1]])
         if spec.kind != "multilabel":
-            target = logits + 1 if spec.kind == "real" else jnp.array([0, 1, 1, 0])
+            target = logits + 1 if spec.kind == "real" else jnp.array([0, 1, 1, spec.outputs - 1])
         batch = Batch(
             {"image": IMAGES}, {"target": target}, {}, None, jnp.ones(4, bool), teacher={"target": 2 * logits}
         )
@@ -190,8 +190,8 @@ STAGE = "components.architecture.block.inverted_residual.MobileStage"
 STAGES = [{"_target_": STAGE, "channels": 8, "expansions": [1, 2], "excite": True, "stride": 2}]
 CONV = layer("Conv", features=2, kernel=3)
 BASES: dict[str, dict[str, Any]] = {
-    "top_k": {"k": 1},
     "weighted_sum": {"terms": {"mse": {"loss": MSE}}},
+    **{name: {"k": 1} for name in ("top_k", "top_k_error")},
     **{name: {"target_fill": 0.3} for name in ("affine", "crop", "elastic")},
     "AlphaDropout": {"rate": 0.5},
     "Activation": {"function": "relu"},
@@ -255,7 +255,7 @@ VALUES: dict[str, list[Any]] = {
     "muon.adam_paths": [["**"]],
     **{key: ["bfloat16"] for key in ("adam.mu_dtype", "adamw.mu_dtype", "nadam.mu_dtype", "sgd.accumulator_dtype")},
     "adamw.mask": [False],
-    **{f"{name}.positive": ["a"] for name in ("average_precision", "f1", "precision", "recall")},
+    **{f"{name}.positive": ["a"] for name in options("metric")},
     **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "min_max_norm", "unit_norm")},
     "GroupNorm.groups": [1],
     "weighted_sum.terms": [{"mse": {"loss": MSE, "weight": 0.5}}],

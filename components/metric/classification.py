@@ -1,49 +1,49 @@
-"""Metrics of classes that sum a number for each element."""
+"""Shares of right predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.metric.base import (
-    class_scores,
-    count_examples,
-    has_labels,
-    require_categories,
-    require_classes,
-    require_logits,
-    sum_elements,
-)
+from components.metric.base import class_scores, count_examples, has_labels, require_classes, sum_elements
+from components.metric.counts import Threshold, check_threshold, predict_classes, predict_labels
 from components.types import Batch, Output, Range, TargetSpec, UserError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """Share of examples whose most probable class is the true class; of labels, the share that is predicted right.
 
-    A single logit belongs to the second of two classes. A label is predicted where its logit is above 0.
+    A single logit belongs to the second of two classes.
+
+    Attributes:
+        threshold: the second of two classes, or a label, is predicted where its probability is above it. None: the
+            most probable class is predicted, and a label above 0.5.
     """
 
+    threshold: Threshold | None = None
+    target_kinds = ("classes", "labels", "pixels")
     higher_is_better = True
     collects = False  # `measure` returns sums. A metric that collects returns the rows of a batch, to be concatenated.
 
     def bind(self, target: TargetSpec) -> Accuracy:
-        """Returns itself; raises UserError for a real-valued target."""
-        require_categories("accuracy", target)
+        """Returns itself; raises UserError for a real-valued target, or a threshold of more than two classes."""
+        check_threshold("accuracy", target, self.threshold)
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of elements, or labels, in the batch and the number of correct predictions."""
         if has_labels("accuracy", output, batch):
-            logits = require_logits("accuracy", output)
-            right = jnp.sum((logits > 0) == (batch.target == 1), axis=-1, dtype=jnp.int32)
-            return {"hits": sum_elements(right, batch), "examples": count_examples(batch) * logits.shape[-1]}
-        return _count_hits(jnp.argmax(class_scores("accuracy", output, batch), axis=-1) == batch.target, batch)
+            is_right = predict_labels("accuracy", output, self.threshold) == (batch.target == 1)
+            right = jnp.sum(is_right, axis=-1, dtype=jnp.int32)
+            return {"hits": sum_elements(right, batch), "examples": count_examples(batch) * is_right.shape[-1]}
+        predicted, _ = predict_classes("accuracy", output, batch, self.threshold)
+        return _count_hits(predicted == batch.target, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns a share between 0 and 1."""
@@ -61,21 +61,24 @@ class TopK:
     """
 
     k: Annotated[int, Range(1)]
+    target_kinds = ("classes", "pixels")
     higher_is_better = True
     collects = False
+    _name = "top_k"
 
-    def bind(self, target: TargetSpec) -> TopK:
+    def bind(self, target: TargetSpec) -> Self:
         """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""
-        classes = require_classes("top_k", target)
+        classes = require_classes(self._name, target)
         if self.k > len(classes):
             raise UserError(
-                f"top_k needs at least k={self.k} classes, got {len(classes)}. Choose k from 1 to {len(classes)}."
+                f"{self._name} needs at least k={self.k} classes, got {len(classes)}. "
+                f"Choose k from 1 to {len(classes)}."
             )
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of elements in the batch, and the number with the true class among the top k."""
-        top = jax.lax.top_k(class_scores("top_k", output, batch), self.k)[1]  # (B, …, k)
+        top = jax.lax.top_k(class_scores(self._name, output, batch), self.k)[1]  # (B, …, k)
         return _count_hits(jnp.any(top == batch.target[..., None], axis=-1), batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
@@ -84,30 +87,22 @@ class TopK:
 
 
 @dataclass(frozen=True)
-class LogLoss:
-    """Mean of -log(probability of the true class), where the softmax of the logits gives the probabilities.
+class TopKError(TopK):
+    """Share of examples whose true class is not among the k most probable classes: 1 - top_k.
 
-    It is computed from the logits, so no probability is clipped. A single logit belongs to the second of two classes.
-    Unlike the loss of a run, it has no label smoothing and no weights of classes.
+    Attributes:
+        k: as in `TopK`.
+
+    References:
+        Krizhevsky et al., 2012: ImageNet classification with deep convolutional neural networks.
     """
 
     higher_is_better = False
-    collects = False
-
-    def bind(self, target: TargetSpec) -> LogLoss:
-        """Returns itself; raises UserError for a real-valued or multilabel target."""
-        require_classes("log_loss", target)
-        return self
-
-    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the number of elements in the batch, and the sum of their losses."""
-        costs = -jax.nn.log_softmax(class_scores("log_loss", output, batch).astype(jnp.float32))
-        true = jnp.take_along_axis(costs, batch.target[..., None], axis=-1)[..., 0]
-        return {"log_loss": sum_elements(true, batch), "examples": count_examples(batch)}
+    _name = "top_k_error"
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a loss, 0 or more."""
-        return float(sums["log_loss"] / sums["examples"])
+        """Returns a share between 0 and 1."""
+        return 1 - super().result(sums)
 
 
 def _count_hits(hits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:

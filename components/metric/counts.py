@@ -1,209 +1,114 @@
-"""Metrics that follow from three counts of each class: its elements, its predictions, and the right ones among them."""
+"""Counts of each class: its elements, its predictions, and the right ones among them. Metrics follow from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.metric.average import Average, Averaging, ClassName, choose_averaging
-from components.metric.base import class_scores, has_labels, require_classes, require_logits, sum_elements
-from components.types import Batch, Output, TargetSpec, bind_fields
+from components.metric.base import (
+    class_scores,
+    has_labels,
+    require_categories,
+    require_classes,
+    require_logits,
+    sum_elements,
+)
+from components.types import Batch, Output, Range, TargetSpec, UserError
+
+Threshold: TypeAlias = Annotated[float, Range(0, 1)]
+"""A class or label is predicted where its probability is above the threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Precision:
-    """Share of the predictions of a class that are right; 0 for a class that is never predicted.
-
-    A class that has no element and is never predicted is left out of a mean over the classes, but not a label.
+class ClassCounts:
+    """What metrics share that follow from the counts of each class.
 
     Attributes:
-        average: how the classes become one number, see `components.metric.average`. None: `binary` for two classes,
-            else `macro`.
-        positive: the class that counts for `binary`: its name, or its value in the data. None: the second class.
+        threshold: the positive one of two classes, or a label, is predicted where its probability is above it. None:
+            the most probable class is predicted, and a label above 0.5.
     """
 
-    average: Average | None = None
-    positive: ClassName | None = None
-    averaging: Averaging = field(default=Averaging(), init=False)
+    threshold: Threshold | None = None
+    target_kinds: ClassVar[tuple[str, ...]] = ("classes", "pixels")
     higher_is_better = True
     collects = False
-    _name = "precision"
+    _name = ""
 
     def bind(self, target: TargetSpec) -> Self:
-        """Returns a copy for the classes; raises UserError for a target or a class that it doesn't support."""
-        return bind_fields(self, averaging=choose_averaging(self._name, target, self.average, self.positive))
-
-    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the counts of each class, (classes,)."""
-        return count_classes(self._name, output, batch)
-
-    def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a share between 0 and 1."""
-        right, total = self.count(sums)
-        if self.averaging.kind == "micro":
-            right, total = right.sum(keepdims=True), total.sum(keepdims=True)
-        occurs = (sums["true"] + sums["predicted"] > 0) | self.averaging.has_labels
-        value = self.averaging.combine(np.where(occurs, _divide(right, total), math.nan), sums["true"])
-        return 0.0 if math.isnan(value) else value
-
-    def count(self, sums: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The numerator and the denominator of each class."""
-        return sums["hits"], sums["predicted"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recall(Precision):
-    """Share of the elements of a class that are predicted right; 0 for a class without any.
-
-    A class that has no element and is never predicted is left out of a mean over the classes, but not a label.
-
-    Attributes:
-        average: as in `Precision`.
-        positive: as in `Precision`.
-    """
-
-    _name = "recall"
-
-    def count(self, sums: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The numerator and the denominator of each class."""
-        return sums["hits"], sums["true"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class F1(Precision):
-    """Harmonic mean of precision and recall: 2 * hits / (elements + predictions); 0 if one of them is 0.
-
-    A class that has no element and is never predicted is left out of a mean over the classes, but not a label.
-
-    Attributes:
-        average: as in `Precision`.
-        positive: as in `Precision`.
-
-    References:
-        van Rijsbergen, 1979: Information retrieval.
-    """
-
-    _name = "f1"
-
-    def count(self, sums: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The numerator and the denominator of each class."""
-        return 2 * sums["hits"], sums["true"] + sums["predicted"]
-
-
-@dataclass(frozen=True)
-class BalancedAccuracy:
-    """Mean over the classes of the share of their elements that are predicted right.
-
-    Predicting the same class always gives 1 / classes. A class without elements is left out.
-
-    References:
-        Brodersen et al., 2010: The balanced accuracy and its posterior distribution.
-    """
-
-    higher_is_better = True
-    collects = False
-
-    def bind(self, target: TargetSpec) -> BalancedAccuracy:
-        """Returns itself; raises UserError for a real-valued or multilabel target."""
-        require_classes("balanced_accuracy", target)
+        """Returns itself; raises UserError for a target that it doesn't support."""
+        require_classes(self._name, target)
+        check_threshold(self._name, target, self.threshold)
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the counts of each class, (classes,)."""
-        return count_classes("balanced_accuracy", output, batch)
-
-    def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a share between 0 and 1; NaN without any element."""
-        occurs = sums["true"] > 0
-        return float(np.mean(sums["hits"][occurs] / sums["true"][occurs])) if occurs.any() else math.nan
+        return count_classes(self._name, output, batch, self.threshold)
 
 
-@dataclass(frozen=True)
-class Matthews:
-    """Matthews correlation coefficient, the correlation of true and predicted classes.
+def check_threshold(metric: str, target: TargetSpec, threshold: float | None) -> None:
+    """Raises UserError for a threshold of more than two classes, of which the most probable one is predicted."""
+    classes = require_categories(metric, target)
+    if threshold is not None and target.kind != "multilabel" and len(classes) != 2:
+        raise UserError(
+            f"{metric}: threshold={threshold:g} is for two classes or labels, got {len(classes)} classes. Leave "
+            "threshold out: the most probable class is predicted."
+        )
 
-    With the shares of elements t and of predictions p of each class, and the share of right predictions a:
-    (a - sum of t * p) / sqrt((1 - sum of t^2) * (1 - sum of p^2)); 0 if all elements, or all predictions, are of one
-    class.
 
-    References:
-        Matthews, 1975: Comparison of the predicted and observed secondary structure of T4 phage lysozyme.
-        Gorodkin, 2004: Comparing two K-category assignments by a K-category correlation coefficient.
+def predict_classes(
+    metric: str, output: Output, batch: Batch, threshold: float | None = None, positive: int = 1
+) -> tuple[jax.Array, int]:
+    """The predicted class of each element, int32 (B, …), and the number of classes.
+
+    Args:
+        metric: the name of the metric, for errors.
+        output: the output of the model.
+        batch: the batch.
+        threshold: one of two classes is predicted where its probability is above it. None: the most probable class is
+            predicted, and the first of equally probable ones.
+        positive: the position of this class.
     """
-
-    higher_is_better = True
-    collects = False
-
-    def bind(self, target: TargetSpec) -> Matthews:
-        """Returns itself; raises UserError for a real-valued or multilabel target."""
-        require_classes("matthews", target)
-        return self
-
-    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the counts of each class, (classes,)."""
-        return count_classes("matthews", output, batch)
-
-    def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a correlation between -1 and 1."""
-        true, predicted = (sums[name] / sums[name].sum() for name in ("true", "predicted"))
-        right = sums["hits"].sum() / sums["true"].sum()
-        if (true > 0).sum() < 2 or (predicted > 0).sum() < 2:
-            return 0.0
-        variances = (1 - (true**2).sum()) * (1 - (predicted**2).sum())
-        return float((right - (true * predicted).sum()) / math.sqrt(variances))
+    scores = class_scores(metric, output, batch)
+    if threshold is None:
+        return jnp.argmax(scores, axis=-1), scores.shape[-1]
+    log_odds = scores[..., positive] - scores[..., 1 - positive]
+    return jnp.where(log_odds > compute_log_odds(threshold), positive, 1 - positive), scores.shape[-1]
 
 
-@dataclass(frozen=True)
-class MeanIoU:
-    """Mean over the classes of intersection / union, for classes of pixels.
-
-    The intersection of a class has the elements that are of the class and are predicted so; the union has those that
-    are of the class or are predicted so. A class without any is left out of the mean.
-
-    References:
-        Jaccard, 1912: The distribution of the flora in the alpine zone.
-    """
-
-    higher_is_better = True
-    collects = False
-
-    def bind(self, target: TargetSpec) -> MeanIoU:
-        """Returns itself; raises UserError for a real-valued target."""
-        require_classes("mean_iou", target)
-        return self
-
-    def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the sizes of the intersection and of the union of each class, (classes,)."""
-        counts = count_classes("mean_iou", output, batch)
-        return {"intersection": counts["hits"], "union": counts["true"] + counts["predicted"] - counts["hits"]}
-
-    def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a share between 0 and 1; NaN without any element."""
-        occurs = sums["union"] > 0
-        return float(np.mean(sums["intersection"][occurs] / sums["union"][occurs])) if occurs.any() else math.nan
+def predict_labels(metric: str, output: Output, threshold: float | None = None) -> jax.Array:
+    """Whether each label is predicted, bool (B, labels)."""
+    return require_logits(metric, output) > (0.0 if threshold is None else compute_log_odds(threshold))
 
 
-def count_classes(metric: str, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
+def compute_log_odds(probability: float) -> float:
+    """The logit of a probability; infinite for 0 and 1."""
+    if probability in (0, 1):
+        return math.inf if probability else -math.inf
+    return math.log(probability) - math.log1p(-probability)
+
+
+def count_classes(
+    metric: str, output: Output, batch: Batch, threshold: float | None = None, positive: int = 1
+) -> Mapping[str, jax.Array]:
     """Counts for each class, or label, (classes,): its elements `true`, its predictions `predicted`, and `hits`.
 
-    Hits are the elements that are of the class and are predicted so. A label is predicted where its logit is above 0.
+    Hits are the elements that are of the class and are predicted so. The arguments are those of `predict_classes`.
     """
     if has_labels(metric, output, batch):
-        true, predicted = batch.target == 1, require_logits(metric, output) > 0
+        true, predicted = batch.target == 1, predict_labels(metric, output, threshold)
     else:
-        scores = class_scores(metric, output, batch)
-        ids = (batch.target, jnp.argmax(scores, axis=-1))
-        true, predicted = (jax.nn.one_hot(each, scores.shape[-1], dtype=bool) for each in ids)  # (B, …, classes)
+        ids, classes = predict_classes(metric, output, batch, threshold, positive)
+        true, predicted = (jax.nn.one_hot(each, classes, dtype=bool) for each in (batch.target, ids))  # (B, …, classes)
     count = jax.vmap(lambda values: sum_elements(values, batch), in_axes=-1)
     return {"hits": count(true & predicted), "predicted": count(predicted), "true": count(true)}
 
 
-def _divide(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+def divide(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
     """The ratios in float64; 0 where the denominator is 0."""
     return numerators / np.where(denominators > 0, denominators, 1) * (denominators > 0)

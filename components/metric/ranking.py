@@ -35,6 +35,7 @@ class AUC:
     average: Average | None = None
     averaging: Averaging = field(default=Averaging(), init=False)
     classes: tuple[str, ...] = field(default=(), init=False)
+    target_kinds = ("classes", "labels")
     higher_is_better = True
     collects = True
     _name = "auc"

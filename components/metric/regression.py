@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.metric.base import count_examples, require_logits, require_real, row_weights, sum_elements
-from components.types import Batch, Output, ScaledErrors, TargetSpec, UserError, bind_fields
+from components.metric.base import count_examples, require_logits, require_real, sum_elements
+from components.types import Batch, Output, Range, ScaledErrors, TargetSpec, UserError, bind_fields
 
 PLAIN = ScaledErrors(jnp.subtract)
 LOWEST_EXPONENT = -300  # of a unit, in the largest one: float32 has no smaller number
@@ -22,6 +23,7 @@ class MAE:
     """Mean absolute error over examples and outputs, in the unit of the target."""
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
 
@@ -31,7 +33,7 @@ class MAE:
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their absolute errors, by size."""
-        return _sum_powers(_compute_errors("mae", self.errors, output, batch), self.errors, 1, batch)
+        return _sum_powers(compute_errors("mae", self.errors, output, batch), self.errors, 1, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
@@ -43,6 +45,7 @@ class RMSE:
     """Root mean squared error over examples and outputs, in the unit of the target."""
 
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
+    target_kinds = ("numbers", "images")
     higher_is_better = False
     collects = False
 
@@ -52,77 +55,49 @@ class RMSE:
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
         """Returns the number of examples in the batch and the sums of their squared errors, by size."""
-        return _sum_powers(_compute_errors("rmse", self.errors, output, batch), self.errors, 2, batch)
+        return _sum_powers(compute_errors("rmse", self.errors, output, batch), self.errors, 2, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
         """Returns an error, 0 or more."""
         return _convert(math.sqrt(_total(sums, 2) / float(sums["examples"])), self.errors)
 
 
-@dataclass(frozen=True)
-class R2:
-    """Coefficient of determination: 1 - sum of squared errors / sum of squared deviations of the target from its mean.
+@dataclass(frozen=True, kw_only=True)
+class QuantileLoss:
+    """Mean quantile loss, or pinball loss, over examples and outputs, in the unit of the target.
 
-    It is the mean over the outputs. An output that is the same in all examples of the split has the value 0, or 1 if
-    each prediction is right. It needs all rows, because float32 sums lose the deviations of a target far from 0.
+    quantile * error where the prediction is too low, and (1 - quantile) * error where it is too high.
+
+    Attributes:
+        quantile: the quantile of the target that the predictions are meant to be, in (0, 1). With 0.5, it is half the
+            mean absolute error.
 
     References:
-        Draper and Smith, 1998: Applied regression analysis.
+        Koenker and Bassett, 1978: Regression quantiles.
     """
 
+    quantile: Annotated[float, Range(0, 1, "()")]
     errors: ScaledErrors = field(default=PLAIN, init=False)  # of the target
-    higher_is_better = True
-    collects = True
+    target_kinds = ("numbers", "images")
+    higher_is_better = False
+    collects = False
 
-    def bind(self, target: TargetSpec) -> R2:
-        """Returns a copy that undoes the scaling of the target; raises UserError for images or classes."""
-        if require_real("r2", target).is_image:
-            raise UserError(f"r2 keeps each number of the target, too many for images {target.shape}. Choose rmse.")
-        return bind_fields(self, errors=target.scaled_errors)
+    def bind(self, target: TargetSpec) -> QuantileLoss:
+        """Returns a copy that undoes the scaling of the target; raises UserError for a target with classes."""
+        return bind_fields(self, errors=require_real("quantile_loss", target).scaled_errors)
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:
-        """Returns the error (B, outputs), the distance from what is encoded as 0 (B, outputs), and the weight (B,).
-
-        For a target of several positions, the weight is (B, outputs), since each of them may be missing by itself.
-
-        The unit of each output is its own. It doesn't matter, as the result is a mean of ratios.
-        """
-        error = _compute_errors("r2", self.errors, output, batch)
-        target = batch.target.astype(jnp.float32)
-        distance = self.errors.difference(target, jnp.zeros_like(target))
-        weight = row_weights(batch)
-        if weight.ndim > 1:
-            weight = jnp.repeat(weight, target.shape[1] // weight.shape[1], axis=1)
-        return {"error": error, "distance": distance, "weight": weight}
+        """Returns the number of examples in the batch and the sums of their losses, by size."""
+        errors = compute_errors("quantile_loss", self.errors, output, batch)
+        losses = errors * jnp.where(errors > 0, 1 - self.quantile, self.quantile)
+        return _sum_powers(losses, self.errors, 1, batch)
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:
-        """Returns a number up to 1; NaN for fewer than two examples."""
-        if sums["weight"].ndim > 1:
-            outputs = zip(*(sums[name].T for name in ("error", "distance", "weight")), strict=True)
-            values = [
-                self.result({"error": error[:, None], "distance": distance[:, None], "weight": weight})
-                for error, distance, weight in outputs
-            ]
-            return float(np.mean(values))
-        counts = sums["weight"] > 0
-        error, distance, weight = (
-            np.asarray(sums[name][counts], np.float64) for name in ("error", "distance", "weight")
-        )
-        if len(weight) < 2:
-            return math.nan
-        distance = distance - distance[:1]  # exactly 0 if all are equal
-        deviation = distance - np.average(distance, axis=0, weights=weight)
-        residual, total = weight @ error**2, weight @ deviation**2
-        varies = distance.any(axis=0)
-        explained = 1 - residual / np.where(varies, total, 1)
-        return float(np.where(varies, explained, residual == 0).mean())
-
-    def explain_undefined(self, target: np.ndarray) -> str | None:
-        """Returns what is wrong with the target of a split if the result is NaN whatever the predictions are."""
-        return "fewer than two numbers" if len(target) < 2 else None
+        """Returns a loss, 0 or more."""
+        return _convert(_total(sums, 1) / float(sums["examples"]), self.errors)
 
 
-def _compute_errors(metric: str, errors: ScaledErrors, output: Output, batch: Batch) -> jax.Array:
+def compute_errors(metric: str, errors: ScaledErrors, output: Output, batch: Batch) -> jax.Array:
     """Returns the errors (B, …, outputs). For a real-valued target, the logits are the scaled predictions."""
     predictions, target = require_logits(metric, output), batch.target
     if predictions.shape != target.shape or not jnp.issubdtype(target.dtype, jnp.floating):
@@ -154,7 +129,7 @@ def _sum_powers(errors: jax.Array, unit: ScaledErrors, power: int, batch: Batch)
     sums = {}
     for name, exponent in SCALES.items():
         scaled = jnp.where(chosen[name], size * 2.0**exponent, 0)
-        sums[name] = sum_elements(_mean(scaled**power, batch), batch)
+        sums[name] = sum_elements(mean_outputs(scaled**power, batch), batch)
     return {**sums, "examples": count_examples(batch)}
 
 
@@ -172,7 +147,7 @@ def _convert(value: float, unit: ScaledErrors) -> float:
         return float(np.ldexp(np.float64(value), int(np.max(unit.exponent))) * unit.factor)
 
 
-def _mean(values: jax.Array, batch: Batch) -> jax.Array:
+def mean_outputs(values: jax.Array, batch: Batch) -> jax.Array:
     """The means over the outputs of each element, in the shape of the mask: (B,), or (B, positions)."""
     if batch.mask.ndim > 1:
         values = values.reshape(*batch.mask.shape, -1)

@@ -74,6 +74,9 @@ class Metric(Protocol):
         higher_is_better: whether a larger number means a better model.
         collects: False: `measure` returns sums. True: `measure` returns rows (B, …), because the metric needs all
             examples of the split at once; it is computed in evaluations only.
+
+    It may have an attribute `target_kinds`, a tuple of `classes`, `labels`, `pixels` (classes of pixels), `numbers` and
+    `images` (of numbers): another target is an error before JAX is imported. `bind` raises the error in any case.
     """
 
     higher_is_better: bool

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from components.closest import join_names, suggest_name
+from runner.config.catalog import find_options
 from runner.config.option_parts import list_targets
+from runner.config.recorded_config import read_yaml
 from runner.signature.classes import BASES_WITHOUT_PARAMETERS, Class, base_names, find_class, member_names
 from runner.signature.parameters import read_call_signature
 from runner.signature.source import PartNotFoundError
@@ -15,6 +18,14 @@ from runner.signature.type_hints import Problem
 
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
+TARGET_KINDS = {
+    "components.feature.Label": ("classes", "pixels"),  # pixels, if the column has arrays of classes
+    "components.feature.Labels": ("labels",),
+    "components.feature.Mask": ("pixels",),
+    "components.feature.Numeric": ("numbers",),
+    "components.feature.ImageTarget": ("images",),
+}
+"""The kinds of targets that a class may be, as `Metric.target_kinds` names them."""
 
 
 def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -37,6 +48,7 @@ def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _check_none(values)
     yield from _check_calibration(values, [single] if single is not None else [*several.values()])
     yield from _check_mixing(values, {"": single} if single is not None else several)
+    yield from _check_metric_targets(values, {"": single} if single is not None else several)
 
 
 def list_metric_names(values: Mapping[str, Any]) -> tuple[list[str], bool]:
@@ -181,6 +193,39 @@ def _takes_soft_of(loss: str, kind: str) -> bool:
     return takes_kind and not has_member(node, "needs_teacher") and bool(_takes_soft(loss))
 
 
+def _check_metric_targets(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds metrics that don't suit their target, unless an augmentation may change what the target is."""
+    if find_augmentations(values, "bind") or not isinstance(values["metric"], Mapping):
+        return
+    for target, node in targets.items():
+        own_kinds, key = TARGET_KINDS.get(str(target_of(node)), ()), f"metric.{target}" if target else "metric"
+        metrics = values["metric"].get(target) if target else values["metric"]
+        for name, metric in metrics.items() if own_kinds and isinstance(metrics, Mapping) else ():
+            kinds = _find_target_kinds(metric)
+            if kinds is None or {*own_kinds} & {*kinds}:
+                continue
+            needed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+            place = f"feature.targets.{target}" if target else "feature.target"
+            suitable = join_names(sorted(_list_suitable_metrics(own_kinds[0])))
+            text = f"needs a target of {needed}, and {place} has {own_kinds[0]}. Metrics that suit it: {suitable}."
+            yield Problem(f"{key}.{name}", text)
+
+
+def _list_suitable_metrics(kind: str) -> Iterator[str]:
+    """The options of `metric` that suit a kind of target."""
+    for option, path in find_options().files["metric"].items():
+        kinds = _find_target_kinds(read_yaml(path, dict).get(option))
+        if kinds is not None and kind in kinds:
+            yield option
+
+
+def _find_target_kinds(node: Any) -> tuple[str, ...] | None:
+    """The kinds of targets that the source of a metric's class names; None: it names none."""
+    cls = find_class(target) if (target := target_of(node)) else None
+    kinds = None if cls is None else _find_constant(cls, "target_kinds")
+    return kinds if isinstance(kinds, tuple) and kinds and all(isinstance(kind, str) for kind in kinds) else None
+
+
 def _takes_soft(loss: str) -> bool | None:
     """Whether a loss takes the probabilities of classes; None: unknown. Those that compare examples don't."""
     if is_set({"_target_": loss}, "ignores_logits"):
@@ -246,10 +291,9 @@ def _find_constant(cls: Class, name: str) -> Any:
     for node in cls.node.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            try:
+            with suppress(ValueError, TypeError):
                 return ast.literal_eval(getattr(node, "value", None) or "None")
-            except ValueError:
-                return None
+            return None
     bases = (find_class(base) for base in reversed(base_names(cls)) if base not in BASES_WITHOUT_PARAMETERS)
     found = (_find_constant(base, name) for base in bases if base is not None)
     return next((value for value in found if value is not None), None)

@@ -31,7 +31,9 @@ COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "convert", "find_lr"
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
 NEW_ROWS_KEY = re.compile(r"data\.(path|query|function)(\..*)?")
 MASKED_LOGIN = re.compile(rf"{re.escape(MASK)}@|[?&;][^=&;]*=?{re.escape(MASK)}")  # in a URI
-ALLOWED_KEY = re.compile(rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|training\.({'|'.join(TRAINING_KEYS)})")
+ALLOWED_KEY = re.compile(
+    rf"({'|'.join(COMMAND_KEYS)})(\..*)?|data\..*|metric_slices|training\.({'|'.join(TRAINING_KEYS)})"
+)
 
 
 def merge_overrides(folder: Path, overrides: Sequence[str]) -> list[str]:

@@ -38,7 +38,7 @@ MODES = {
     ),
     "evaluate": Mode(
         "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
-        ("run", "data.split", "data.on_missing", "intervals"),
+        ("run", "data.split", "data.on_missing", "intervals", "metric_slices"),
     ),
     "predict": Mode(
         "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)",

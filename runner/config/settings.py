@@ -147,6 +147,7 @@ class Settings:
     find_lr: FindLr
     runs: Runs
     calibrate: Literal["temperature"] | None
+    metric_slices: tuple[str, ...]
     intervals: Annotated[int, Range(100, 1_000_000)] | None
     note: str | None
     quiet: bool

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from components.closest import join_names
 from runner.display.numbers import format_number
 from runner.display.run_length import format_epochs, format_pace
 from runner.display.tables import Section, print_tables
 
 T = TypeVar("T")
+UNDEFINED = "—"  # a metric that some rows don't have
 EARLY_ENDS = ("training.patience", "training.max_minutes")  # settings that end a run before its last step
 METRIC_PREFIXES = {"test": "test/", "valid": "best/valid/", "train": "best/train/"}  # by split, in a run's summary
 
@@ -28,7 +31,53 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
     """
     if not quiet:
         rows = list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {})))
-        print_tables([Section("", rows, may_turn=True)], list(_summary_lines(summary, folder, record)))
+        sections = [*slice_sections(summary), Section("", rows, may_turn=True)]
+        print_tables(sections, list(_summary_lines(summary, folder, record)))
+
+
+def slice_sections(summary: Mapping[str, Any]) -> Iterator[Section]:
+    """A table for each column of `metric_slices`: the slices of the test split, or else of another, the worst first.
+
+    The order is that of the monitored metric, or of the first one if that has no value for slices.
+    """
+    split, slices = next(iter(summary.get("slices", {}).items()), ("", []))
+    for column, own in group_slices(slices).items():
+        names = list(own[0]["metrics"])
+        monitored = summary["monitor"].partition("/")[2]
+        metric, sign = (monitored, -1 if summary["higher_is_better"] else 1) if monitored in names else (names[0], 1)
+        values = {each["value"]: each["metrics"][metric] for each in own}
+        worst = sorted(own, key=lambda each: sort_worst_first(values[each["value"]], sign))
+        cells = [
+            [each["value"], f"{each['rows']:,}", *map(_format_defined, each["metrics"].values())] for each in worst
+        ]
+        yield Section(f"{split} by {column}, the worst {metric} first", [[column, "rows", *names], *cells])
+
+
+def group_slices(slices: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The slices of a split by column."""
+    by_column: dict[str, list[Mapping[str, Any]]] = {}
+    for each in slices:
+        by_column.setdefault(each["column"], []).append(each)
+    return by_column
+
+
+def sort_worst_first(value: float, sign: int) -> tuple[bool, float]:
+    """Sorts values of a metric: the worst first, and undefined ones last. `sign`: -1 if a larger value is better."""
+    return math.isnan(value), 0.0 if math.isnan(value) else -sign * value
+
+
+def _format_defined(value: float) -> str:
+    return UNDEFINED if math.isnan(value) else format_number(value)
+
+
+def describe_undefined(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Why metrics of the printed slices are undefined, a line for each reason and slice."""
+    for each in next(iter(summary.get("slices", {}).values()), []):
+        names: dict[str, list[str]] = {}
+        for name, reason in each["undefined"].items():
+            names.setdefault(reason, []).append(name)
+        for reason, own in names.items():
+            yield f"{join_names(own)} of {each['column']}={each['value']}: the rows have {reason}"
 
 
 def metric_rows(
@@ -63,6 +112,8 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
     """The lines below the table, as pairs of a name and a text."""
     for note in summary.get("notes", ()):
         yield "note", note
+    for text in describe_undefined(summary):
+        yield UNDEFINED, text
     yield "status", _describe_status(summary, folder)
     if summary.get("best_epoch") is not None:
         yield _describe_best(summary)

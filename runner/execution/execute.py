@@ -46,6 +46,7 @@ from runner.training.evaluator import record_predictions
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
 from runner.training.rate_curve import sample_schedule, write_curve
 from runner.training.signals import Signals
+from runner.training.slices import Slice, evaluate_slices
 from runner.training.trainer import DivergedError, Trainer
 from runner.training.trainer_state import TrainerState
 from runner.user_code import is_user_code
@@ -65,6 +66,8 @@ class Result:
         metrics: the final metrics by name, and the speed, the memory and the size of the run.
         intervals: the bootstrapped 95 % intervals, (low, high), of the metrics of the test split, or else of the valid
             split, by name. Empty: there are none.
+        slices: the metrics of the rows with each value of a column of `metric_slices`, by split: mappings with
+            `column`, `value`, `rows`, `metrics`, and `undefined`, why metrics are NaN.
         records: the metrics of each evaluation, by name.
         folder: the run folder, absolute.
         run_id: the id of the MLflow run. None: the record is not delivered yet.
@@ -84,6 +87,7 @@ class Result:
     monitor: str = "valid/loss"
     higher_is_better: bool = False
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    slices: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def history(self) -> pandas.DataFrame:
@@ -157,6 +161,7 @@ def execute_with_signals(
         monitor=summary["monitor"],
         higher_is_better=summary["higher_is_better"],
         intervals=summary["intervals"],
+        slices=summary.get("slices", {}),
     )
 
 
@@ -261,6 +266,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         "intervals": dict(final.intervals),
         "temperatures": dict(final.temperatures),
         "notes": list(final.notes),
+        "slices": {split: [each.to_plain() for each in slices] for split, slices in final.slices.items()},
         "history": history,
         "epochs": history[-1]["epoch"] if history else 0,
         "best_epoch": best_step and run.trainer.plan.count_epochs(best_step),
@@ -351,12 +357,14 @@ class FinalMetrics(NamedTuple):
         intervals: intervals of these metrics, (low, high), by name.
         temperatures: the number that divides the logits of each target; empty: they aren't calibrated.
         notes: what the user should know about them.
+        slices: the metrics of the slices of held-out splits (`metric_slices`), by split.
     """
 
     metrics: Mapping[str, float] = MappingProxyType({})
     intervals: Mapping[str, Interval] = MappingProxyType({})
     temperatures: Mapping[str, float] = MappingProxyType({})
     notes: Sequence[str] = ()
+    slices: Mapping[str, Sequence[Slice]] = MappingProxyType({})
 
 
 def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetrics:
@@ -446,7 +454,21 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> F
     prefix = "" if split == "test" else "best/"
     by_name = _compute_intervals(run, split, outputs, notes)
     intervals = {f"{prefix}{name}": interval for name, interval in by_name.items()}
-    return FinalMetrics(metrics if split == "test" else {}, intervals, notes=notes)
+    slices = dict(_evaluate_slices(run, split, outputs, parameters, model_state))
+    return FinalMetrics(metrics if split == "test" else {}, intervals, notes=notes, slices=slices)
+
+
+def _evaluate_slices(
+    run: PreparedRun, split: str, outputs: ExampleOutputs, parameters: Any, model_state: Any
+) -> Iterator[tuple[str, list[Slice]]]:
+    """Yields the held-out splits and the metrics of their slices. `outputs` are those of `split`, the evaluated one."""
+    trainer = run.trainer
+    for name in ("test", "valid") if trainer.slices else ():
+        if name not in run.data.splits or trainer.signals.received:
+            continue
+        with run.progress.working(f"evaluating slices of the {name} split"):
+            own = outputs if name == split else trainer.evaluate_with_outputs(name, parameters, model_state)[1]
+            yield name, evaluate_slices(trainer, name, own, trainer.slices, note=partial(_log_and_note, run))
 
 
 def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, notes: list[str]) -> dict[str, Interval]:

@@ -29,6 +29,7 @@ from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
+from runner.data.slices import read_slices
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
@@ -60,6 +61,7 @@ from runner.tree import iterate_leaves, join_path
 
 READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_MEAN_WEIGHT = 10.0  # of the training examples; a larger mean, or one below its inverse, gets a note
+HELD_OUT = ("valid", "test")  # splits, in the order of a run
 MAX_STEPS = 2**31 - 1  # of an int32 counter
 
 
@@ -153,7 +155,9 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
     with errors_with_origin(config):
         training = Training.from_config(config.values["training"])
         data, features = load_data(config, source, progress, training=training)
-        data = limit_batches(replace(data, source=None), training)
+        data = limit_batches(data, training)
+        slices = read_slices(config.values["metric_slices"], data, features, HELD_OUT)
+        data = replace(data, source=None)
         release_unused_memory()  # the data that was read is encoded
         if training.limit_batches is not None and not config.values["quiet"]:
             sizes = ", ".join(f"{len(rows):,} rows of {split}" for split, rows in data.splits.items())
@@ -175,6 +179,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 progress=progress,
                 signals=signals,
             )
+        trainer.slices = slices
         _check_schedules(trainer)
         if config.values["mode"] != "find_lr":  # its run has another length and schedule
             _check_durations(config, trainer, progress)

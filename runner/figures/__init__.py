@@ -10,6 +10,7 @@ from runner.figures.canvas import target_suffix
 from runner.figures.classification import draw_classification
 from runner.figures.curves import draw_learning_curves, draw_rate_ramp, draw_schedule, draw_sweep
 from runner.figures.regression import draw_regression
+from runner.figures.slices import draw_slices
 from runner.files import check_no_links
 from runner.record.predictions import RecordedPredictions, load_predictions
 
@@ -39,7 +40,9 @@ class Figures(Mapping[str, Path]):
 def draw(folder: Path) -> list[Path]:
     """Draws all figures that the files in a folder allow. Returns the new files in its `figures/`."""
     check_no_links(folder / "figures")
-    paths = draw_rate_ramp(folder) or [*draw_learning_curves(folder), *draw_schedule(folder), *draw_sweep(folder)]
+    if paths := draw_rate_ramp(folder):
+        return paths
+    paths = draw_learning_curves(folder) + draw_schedule(folder) + draw_sweep(folder) + draw_slices(folder)
     for predictions in load_predictions(folder):
         paths += draw_predictions(predictions, folder / "figures")
     return paths

@@ -13,12 +13,12 @@ import numpy as np
 
 from components.closest import join_names, suggest_name
 from components.types import KeepsUsedColumns, Source, TargetSpec, UserError
+from runner.data.copied_columns import ROW, check_copied_columns, copy_columns
 from runner.data.encode import first_block
 from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
 from runner.display.html import MAX_ROWS, format_html
 from runner.display.numbers import format_number
-from runner.inference.copied_columns import ROW, check_copied_columns, copy_columns
 from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 

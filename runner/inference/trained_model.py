@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from components.types import Column, DrawsExamples, LeavesOut, Source, TargetSpe
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.config.recorded_config import read_run_config
+from runner.data.copied_columns import copy_columns
 from runner.data.encode import TARGET, first_block, raw_keys
 from runner.data.given_parts import Gaps, fill_gaps
 from runner.data.load import Data, used_columns
 from runner.data.python_rows import NEW_SPLIT, NewRows, PythonData, encode_labeled, open_rows
+from runner.data.slices import read_slices
 from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
@@ -29,7 +32,6 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
-from runner.inference.copied_columns import copy_columns
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
@@ -42,6 +44,7 @@ from runner.record.predictions import RecordedPredictions
 from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
+from runner.training.slices import Slice, evaluate_slices
 
 PARTNER = "partner"  # the column of predictions with the second row of a pair
 
@@ -161,13 +164,26 @@ class TrainedModel:
         check_on_missing(on_missing, split)
         if isinstance(split, str):
             return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
+        evaluator, place = self._encode_labeled(split, on_missing)
+        undefined = [*evaluator.find_undefined(NEW_SPLIT, place)]
+        metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)
+        defined = {name: value for name, value in metrics.items() if not any(each.includes(name) for each in undefined)}
+        if not defined:
+            raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
+        for each in undefined:
+            names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
+            self._progress.note(f"warning: {each.reason}. Left out: {names}.")
+        return defined
+
+    def _encode_labeled(self, rows: Mapping[str, Any] | Source, on_missing: OnMissing) -> tuple[Evaluator, str]:
+        """Encodes new rows with their target, as the split `new`. Returns its evaluator, and the name of the rows."""
         columns, constants = used_columns(self.features), self.transform.constants
         targets = {key for target in self.features.targets.values() for key in target.keys}
-        with keep_possible_remedies(split, targets):
-            for sentence in split.left_out() if isinstance(split, LeavesOut) else ():
+        with keep_possible_remedies(rows, targets):
+            for sentence in rows.left_out() if isinstance(rows, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             read = columns | self.features.example_columns
-            opened = self.transform.open(split, read)
+            opened = self.transform.open(rows, read)
             source, notes = opened.source, opened.list_notes()
             gaps = Gaps()
             if on_missing == "fill":
@@ -178,17 +194,9 @@ class TrainedModel:
             data = encode_labeled(source, self.features, constants, columns, self.transform.layouts)
             for warning in data.warnings:
                 self._note(warning)
-            evaluator = self._make_evaluator(data)
+            evaluator = self._make_evaluator(replace(data, source=source))
         first = first_block(source)
-        undefined = [*evaluator.find_undefined(NEW_SPLIT, first.origin if first else NEW_SPLIT)]
-        metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)
-        defined = {name: value for name, value in metrics.items() if not any(each.includes(name) for each in undefined)}
-        if not defined:
-            raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
-        for each in undefined:
-            names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
-            self._progress.note(f"warning: {each.reason}. Left out: {names}.")
-        return defined
+        return evaluator, first.origin if first else NEW_SPLIT
 
     def evaluate_with_intervals(
         self, split: str = "test", resamples: int | None = 1000
@@ -217,6 +225,37 @@ class TrainedModel:
         with self._progress.working("computing intervals of the metrics"):
             drawn = bootstrap_intervals(evaluator, split, outputs, resamples, seed, note=note, is_stopped=lambda: False)
         return metrics, drawn
+
+    def evaluate_slices(
+        self,
+        split: str | Mapping[str, Any] | Source = "test",
+        columns: Sequence[str] | None = None,
+        *,
+        on_missing: OnMissing = "error",
+    ) -> list[Slice]:
+        """Evaluates the model on the rows with each value of columns, as `metric_slices` does at the end of a run.
+
+        Args:
+            split: a split of the run's data, or new rows with the target, as for `evaluate`.
+            columns: columns of the data, or feature columns of buckets. None: those of the run's `metric_slices`.
+            on_missing: as for `predict`.
+
+        Returns:
+            The slices of each column, with their loss and metrics; NaN where one is undefined.
+
+        Raises:
+            UserError: there is no such column, or it has too many values.
+        """
+        if columns is None:
+            columns = self._run.config.values["metric_slices"]
+        check_not_forked()
+        check_on_missing(on_missing, split)
+        name = split if isinstance(split, str) else NEW_SPLIT
+        evaluator = self._evaluator_for(split) if isinstance(split, str) else self._encode_labeled(split, on_missing)[0]
+        slices = read_slices(columns, evaluator.data, self.features, [name])
+        weights = self.weights
+        _, outputs = evaluator.evaluate_with_outputs(name, weights.parameters, weights.model_state)
+        return evaluate_slices(evaluator, name, outputs, slices, note=self._progress.note)
 
     def predict(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner.config.provenance import Problems
 from runner.display.numbers import format_number
 from runner.display.progress import make_progress
-from runner.display.report import METRIC_PREFIXES, print_report
+from runner.display.report import METRIC_PREFIXES, UNDEFINED, describe_undefined, print_report, slice_sections
 from runner.display.tables import Section, print_tables
 from runner.modes.predict import (
     check_recorded_split,
@@ -22,6 +22,9 @@ from runner.modes.predict import (
 if TYPE_CHECKING:
     from runner.config.config import Config
     from runner.inference.trained_model import TrainedModel
+
+
+NEW_ROWS = "new rows"  # in titles
 
 
 def command(config: Config) -> int:
@@ -43,31 +46,54 @@ def command(config: Config) -> int:
         if new_rows is not None:
             note_readings(new_rows, model, progress)
             with explain_errors_in_new_rows(config, with_target=True):
+                slices = _evaluate_slices(model, new_rows, config)
                 metrics = model.evaluate(new_rows, on_missing=config.on_missing)
         else:
             split = config.split or model.default_split
+            slices = _evaluate_slices(model, split, config)
             metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
     if new_rows is not None:
-        _print_metrics_of_rows(config, metrics, model)
+        _print_metrics_of_rows(config, metrics, model, slices)
         return 0
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
-    summary = _describe_run(model) | {
-        "metrics": {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()},
-        "intervals": {f"{prefix}{name.removeprefix(f'{split}/')}": ends for name, ends in intervals.items()},
-    }
+    summary = (
+        _describe_run(model)
+        | slices
+        | {
+            "metrics": {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()},
+            "intervals": {f"{prefix}{name.removeprefix(f'{split}/')}": ends for name, ends in intervals.items()},
+        }
+    )
     print_report(summary, model.folder, record=None, quiet=False)
     return 0
 
 
-def _print_metrics_of_rows(config: Config, metrics: Mapping[str, float], model: TrainedModel) -> None:
+def _evaluate_slices(model: TrainedModel, rows: Any, config: Config) -> dict[str, Any]:
+    """The slices of a split or of new rows, as entries of a summary."""
+    if not (names := config.values["metric_slices"]):
+        return {}
+    from runner.run_folder import read_summary
+
+    slices = model.evaluate_slices(rows, names, on_missing=config.on_missing)
+    split = rows if isinstance(rows, str) else NEW_ROWS
+    keys = read_summary(model.folder)
+    ranking = {"monitor": config.values["training"]["monitor"], "higher_is_better": keys.get("higher_is_better", False)}
+    return {"slices": {split: [each.to_plain() for each in slices]}, **ranking}
+
+
+def _print_metrics_of_rows(
+    config: Config, metrics: Mapping[str, float], model: TrainedModel, slices: Mapping[str, Any]
+) -> None:
     """Prints the metrics of new rows."""
     cells = {"rows of": name_new_rows(config)}
     cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
     facts = [("folder", str(model.folder))]
     if config.values["intervals"] is not None:
         facts = [("note", "only the splits of a run have intervals; other rows have none"), *facts]
-    print_tables([Section("", [list(cells), list(cells.values())], may_turn=True)], facts)
+    facts = [*((UNDEFINED, text) for text in describe_undefined(slices)), *facts]
+    table = Section("", [list(cells), list(cells.values())], may_turn=True)
+    print_tables([*slice_sections(slices), table], facts)
 
 
 def _describe_run(model: TrainedModel) -> dict[str, Any]:

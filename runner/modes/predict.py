@@ -16,12 +16,7 @@ from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
 from runner.config.provenance import Problems
 from runner.config.settings import Output
-from runner.data.encode import TARGET, target_column
-from runner.data.load import target_nodes
-from runner.data.transform import read_raw_columns, read_source_options
-from runner.display.progress import make_progress
-from runner.errors import error_location, located_settings
-from runner.inference.copied_columns import (
+from runner.data.copied_columns import (
     ROW,
     check_copied_columns,
     copy_columns,
@@ -29,6 +24,11 @@ from runner.inference.copied_columns import (
     has_files,
     list_path_columns,
 )
+from runner.data.encode import TARGET, target_column
+from runner.data.load import target_nodes
+from runner.data.transform import read_raw_columns, read_source_options
+from runner.display.progress import make_progress
+from runner.errors import error_location, located_settings
 from runner.inference.image_output import check_image_folder, write_images
 from runner.inference.new_rows import FILL, MissingTargetError, keep_possible_remedies
 from runner.inference.output import write_table

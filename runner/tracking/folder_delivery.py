@@ -16,7 +16,7 @@ from runner.override_text import overridden_key
 from runner.record import outbox
 from runner.run_folder import OBSERVERS_FOLDER, digest_summary, read_record, read_summary
 from runner.tracking import identity, log_items, store
-from runner.tracking.names import escape_name, name_final_metric
+from runner.tracking.names import escape_name, name_final_metric, name_slices
 from runner.tracking.state import DeliveryState
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ class FolderDelivery:
             for name, interval in summary.get("intervals", {}).items()
             for end, value in zip(("low", "high"), interval, strict=True)
         }
-        self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}) | ends)))
+        slices = name_slices(summary.get("slices", {}))
+        self._log_metrics(run_id, list(self._final_metrics(summary.get("metrics", {}) | ends | slices)))
         tags = {name: str(summary.get(name) or "") for name in store.END_TAGS}
         store.end_run(self._client, run_id, MLFLOW_STATUS[status], tags, _end_time(self._folder))
         self._set_name_and_description(run_id, f"{status}: {error}" if error else "")

@@ -8,8 +8,11 @@ escaped, so different names stay different. A name that is too long is cut, and 
 from __future__ import annotations
 
 import hashlib
+import math
 import posixpath
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Facts of a run rather than of its model. MLflow shows metrics below `system/` on a page of their own.
 RUN_FACTS = (
@@ -22,6 +25,7 @@ RUN_FACTS = (
     "sparsity",
     "skipped_rows",
 )
+SLICES = "slices/"  # starts the names of metrics of slices
 LONGEST_NAME = 250  # characters that MLflow accepts
 LONGEST_FILE_NAME = 120  # characters; file systems allow 255 bytes
 
@@ -44,8 +48,24 @@ def name_final_metric(name: str) -> str:
 
     MLflow draws a chart for each metric, in sections by the part of the name before the last slash, sorted by name.
     Metrics without a slash come last, so the learning curves `train/loss` and `valid/loss` come before them.
+    Those of slices would be many charts, so they are on the page of facts.
     """
-    return f"system/{name}" if name in RUN_FACTS else name.replace("/", "_")
+    is_apart = name in RUN_FACTS or name.startswith(SLICES)
+    return f"system/{name}" if is_apart else name.replace("/", "_")
+
+
+def name_slices(slices: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """The metrics of slices by name, such as `slices/test/ocean_proximity/INLAND/rmse`; without undefined ones.
+
+    A slash in a name or a value becomes `_`, because it would start another level.
+    """
+    return {
+        "/".join([f"{SLICES}{split}", *(each[key].replace("/", "_") for key in ("column", "value")), name]): value
+        for split, own in slices.items()
+        for each in own
+        for name, value in {"rows": each["rows"], **each["metrics"]}.items()
+        if not math.isnan(value)
+    }
 
 
 def escape_file_name(name: str) -> str:

@@ -21,6 +21,7 @@ from runner.data.batches import Batches, Chunk, gather_rows
 from runner.data.encode import WEIGHT, target_column
 from runner.data.load import Data
 from runner.data.padding import describe_longest, measure_lists
+from runner.data.slices import SliceColumn
 from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
@@ -100,6 +101,7 @@ class Evaluator:
         metrics: the metrics, by name.
         loss_weights: the factor of each target's loss.
         weights: the weight of each row, float32. None: there is no column of weights.
+        slices: the columns of `metric_slices`, by name, with the values of the rows of held-out splits.
         timings: how long this process has trained, compiled and waited.
 
     Raises:
@@ -117,6 +119,7 @@ class Evaluator:
     ) -> None:
         self.program, self.data, self.training, self.progress = program, data, training, progress
         self.timings = Timings()
+        self.slices: Mapping[str, SliceColumn] = {}
         self.batches = Batches(data, program.column_kinds)
         device = {name: dict(data.constants[name].device) for name in data.encoded}
         constants = stack_columns(device, 0, program.column_kinds, program.stack_numbers)

@@ -215,9 +215,15 @@ def test_a_target_of_another_shape_or_type_raises(
         metric.measure(Output(values, features={"reconstruction_error": values}), batch)
 
 
+ERRORS = {
+    *("brier_score", "expected_calibration_error", "log_cosh", "log_loss", "mae", "mape", "poisson_deviance"),
+    *("quantile_loss", "reconstruction_error", "rmse", "top_k_error"),
+}
+
+
 @pytest.mark.parametrize("option", options("metric"))
 def test_every_option_has_a_direction(option: str) -> None:
-    is_error = option in ("log_loss", "mae", "reconstruction_error", "rmse")
+    is_error = option in ERRORS
     assert built("metric", option).higher_is_better == (not is_error)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from components.types import Source, UserError
 from runner import figures as run_figures
 from runner.config.config import Config
+from runner.data.copied_columns import copy_columns, has_files, list_flat_columns, list_path_columns
 from runner.data.encode import TARGET
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
@@ -21,7 +22,6 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
-from runner.inference.copied_columns import copy_columns, has_files, list_flat_columns, list_path_columns
 from runner.inference.trained_model import TrainedModel, open_model
 from runner.modes.look import image_mistakes
 from runner.modes.look.data import MAX_IMAGES, Look

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from components.types import DrawsExamples, MultiHot, Padded
+from runner.data.copied_columns import copy_columns
 from runner.data.encode import TARGET, is_input_column, is_target
 from runner.data.windowed_rows import WindowedRows
 from runner.display.numbers import format_number
 from runner.display.tables import Section
 from runner.figures.canvas import shorten
-from runner.inference.copied_columns import copy_columns
 from runner.modes.look.view import Examples, View
 
 IdName: TypeAlias = Callable[[int], str | None]

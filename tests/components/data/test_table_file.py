@@ -31,7 +31,7 @@ from components.data.tfrecord.serialize import serialize_examples
 from components.data.typed_table import TypedTable
 from components.data.writing.formats import write_tables
 from components.types import DataError, Ragged, Strings
-from runner.inference.copied_columns import copy_columns
+from runner.data.copied_columns import copy_columns
 
 
 def write_lines(table: pyarrow.Table, path: Path) -> None:

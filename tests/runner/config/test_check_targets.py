@@ -67,7 +67,7 @@ def test_the_default_loss_and_metrics_are_for_a_single_target() -> None:
 
 
 def test_a_target_without_a_share_beside_internal_losses_is_allowed() -> None:
-    words = ("data=diabetes", "feature=diabetes", "loss=mse", "loss_weights.target=0")
+    words = ("data=diabetes", "feature=diabetes", "loss=mse", "metric=[rmse]", "loss_weights.target=0")
     assert configure([*words, "architecture=reconstructing_regressor"]).values["loss_weights"] == {"target": 0}
     with pytest.raises(ConfigError, match="loss_weights: is 0 for each target, so nothing is learned"):
         configure([*words, "architecture=mlp"])
@@ -141,9 +141,8 @@ def test_a_metric_with_a_taken_name_is_a_problem(name: str) -> None:
     is_taken_with_several = name in ("loss", "a/b")
     problem = "a metric's name can't have a /, which follows the name of a target. Write a_b."
     problem = problem if name == "a/b" else "the name is taken. Rename the metric. Taken: "
-    metric = f"{{{name}: {{option: mae}}}}"
-    single = ["data=california_housing", "feature=california_housing", "architecture=mlp", "loss=mse"]
-    (found,) = problems(*single, f"metric={metric}")
+    metric = f"{{{name}: {{option: reconstruction_error}}}}"
+    (found,) = problems(f"metric={metric}")
     assert found.startswith(f"metric.{name}: {problem}")
     if is_taken_with_several:
         (found,) = problems(*GOOD, f"metric.PRICE={metric}")
@@ -230,3 +229,35 @@ def test_mixed_classes_need_a_loss_that_takes_probabilities(
     assert "do: binary_cross_entropy, binary_focal, hinge, squared_hinge, weighted_sum. [" in of_labels
     (of_embedding,) = problems(*base, "loss=triplet", "metric=[]")
     assert of_embedding.startswith(f"augmentation.{augmentation}: mixes classes, and components.loss.Triplet")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["metric=[accuracy,rmse]"],
+            "metric.rmse: needs a target of numbers or images, and feature.target has classes. Metrics that suit it: "
+            "accuracy, auc, average_precision,",
+        ),
+        (
+            ["data=diabetes", "feature=diabetes", "loss=mse", "metric=[rmse,top_k]"],
+            "metric.top_k: needs a target of classes or pixels, and feature.target has numbers. Metrics that suit it: "
+            "log_cosh, mae, mape, poisson_deviance, quantile_loss, r2, rmse, spearman",
+        ),
+        (
+            [*GOOD, "metric={PRICE: [rmse], KIND: [r2]}"],
+            "metric.KIND.r2: needs a target of numbers, and feature.targets.KIND has classes. Metrics that suit it:",
+        ),
+    ],
+)
+def test_a_metric_that_does_not_suit_its_target_names_those_that_do(words: list[str], expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in problems(*words))
+
+
+def test_a_metric_of_a_user_may_name_no_kinds(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(
+        "class Mine:\n    target_kinds = tuple(['numbers'])\n\n    def bind(self, target): ...\n"
+    )
+    Path("conf/metric").mkdir()
+    Path("conf/metric/mine.yaml").write_text("mine: {_target_: parts.Mine}\n")
+    assert not [line for line in problems("metric=[mine]", "training.monitor=x") if "needs a target" in line]

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from options import options
 
+import components.metric
 from components.types import UserError
 from runner import yaml_file
 from runner.config.catalog import EXPERIMENT, find_options, list_groups
@@ -45,6 +48,15 @@ GROUPS_WITH_TARGET_NAMES = (
 )
 
 NUMBERS = ["data=diabetes", "feature=diabetes"]
+OF_NUMBERS = ["loss=mse", "metric=[rmse]"]
+
+
+def needs_numbers(node: Mapping[str, Any]) -> bool:
+    """Whether a metric is for a target of numbers only."""
+    kinds = getattr(getattr(components.metric, node["_target_"].rpartition(".")[2]), "target_kinds", ["classes"])
+    return "classes" not in kinds
+
+
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
@@ -68,13 +80,20 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
-    "architecture=wide_deep": ["feature=california_housing_wide_deep", "loss=mse"],
-    "feature=california_housing_wide_deep": ["architecture=wide_deep", "loss=mse"],
-    **{f"feature={name}": ["loss=mse"] for name in ("california_housing", "diabetes", "electric_load")},
-    **{f"loss={name}": NUMBERS for name in ("cosine_similarity", "huber", "log_cosh", "mae", "mse", "pinball")},
-    **{f"loss={name}": [*NUMBERS, "feature.target.normalize=null"] for name in ("mape", "msle", "poisson")},
+    "architecture=wide_deep": ["feature=california_housing_wide_deep", *OF_NUMBERS],
+    "feature=california_housing_wide_deep": ["architecture=wide_deep", *OF_NUMBERS],
+    **{f"feature={name}": OF_NUMBERS for name in ("california_housing", "diabetes", "electric_load")},
+    **{
+        f"loss={name}": [*NUMBERS, OF_NUMBERS[1]]
+        for name in ("cosine_similarity", "huber", "log_cosh", "mae", "mse", "pinball")
+    },
+    **{
+        f"loss={name}": [*NUMBERS, OF_NUMBERS[1], "feature.target.normalize=null"]
+        for name in ("mape", "msle", "poisson")
+    },
     **{f"loss={name}": ["metric=[]"] for name in ("contrastive", "supervised_contrastive", "triplet")},
     "loss=weighted_sum": ["loss.terms={all: {loss: focal}}"],
+    **{f"metric={name}": [*NUMBERS, OF_NUMBERS[0]] for name, node in options("metric").items() if needs_numbers(node)},
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
     "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
     "architecture=wide_sequential": ["feature=electric_load"],

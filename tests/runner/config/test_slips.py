@@ -274,7 +274,7 @@ def test_a_path_of_another_format_names_the_option_for_tables(
 
 def test_options_with_a_parameter_are_found() -> None:
     assert list(find_options_with("optimizer", "centered")) == ["rmsprop"]
-    assert find_options_with("metric", "k").keys() == {"top_k"}
+    assert find_options_with("metric", "k").keys() == {"top_k", "top_k_error"}
     assert not find_options_with("feature", "columns")
 
 

@@ -18,8 +18,8 @@ from components.data import Csv, Frame, Generator, ImageFolders, ImageTable
 from components.feature import Image, Label, Labels, Mask, Numeric, Vocabulary
 from components.types import DataError, Source, Target
 from runner.__main__ import main
+from runner.data.copied_columns import copy_columns
 from runner.data.load import Data, Features, load_encoded
-from runner.inference.copied_columns import copy_columns
 from runner.override_text import locate_settings
 from runner.run_folder import read_record
 from runner.tracking.names import name_final_metric
