@@ -208,13 +208,18 @@ def muon(
         muon_weight_dimension_numbers=lambda tree: _find_matrices(tree, adam_paths),
         consistent_rms=consistent_rms,
     )
-    return optax.chain(optimizer, optax.add_decayed_weights(-rate * weight_decay, mask))
+    chain = optax.chain(optimizer, optax.add_decayed_weights(-rate * weight_decay, mask))
+
+    def init(parameters: Any) -> optax.OptState:
+        if adam_paths is not None:  # `_find_matrices` also gets parts of the tree
+            check_patterns(adam_paths, [path for path, _ in leaves_with_paths(parameters)], "adam_paths")
+        return chain.init(parameters)
+
+    return optax.GradientTransformation(init, chain.update)
 
 
 def _find_matrices(parameters: Any, adam_paths: tuple[str, ...] | None) -> Any:
     """A tree with the axes of each kernel that Muon trains, and None for all other parameters."""
-    if adam_paths is not None:
-        check_patterns(adam_paths, [path for path, _ in leaves_with_paths(parameters)], "adam_paths")
     others = (*EMBEDDINGS, HEAD) if adam_paths is None else adam_paths
     kinds = {
         path: matches_any(WEIGHTS, path) and not matches_any(others, path) for path, _ in leaves_with_paths(parameters)

@@ -268,7 +268,7 @@ class ImageTarget(Image):
     Metrics are in the unit of the scaled image. Attributes are those of `Image`.
     """
 
-    target_kind = "real"
+    target_kinds = ("images",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

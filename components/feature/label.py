@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class Label:
     beta: Annotated[float, Range(0, 1, "()")] | None = None
     missing: Literal["mask"] | None = None
     ignore: int | str | None = None
-    target_kind = "classes"
+    target_kinds: ClassVar[tuple[str, ...]] = ("classes", "pixels")  # pixels, if the column has arrays of classes
 
     def __post_init__(self) -> None:
         check_names(self.names)

@@ -38,7 +38,7 @@ class Labels:
     names: tuple[str, ...] | None = None
     separator: str = "|"
     missing: Missing | None = None
-    target_kind = "multilabel"
+    target_kinds = ("labels",)
 
     def __post_init__(self) -> None:
         check_names(self.names)

@@ -57,6 +57,7 @@ class Mask(Label):
     size: tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]] | None = None
     resize: Resize = "stretch"
     max_megapixels: Annotated[float, Range(0, math.inf, "()")] = 100.0
+    target_kinds = ("pixels",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

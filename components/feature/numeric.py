@@ -80,7 +80,7 @@ class Numeric:
     sequence: bool = False
     read_as: Literal["output", "data"] = "output"
     fills_gaps: bool = field(default=False, init=False)  # set by `filling_gaps`
-    target_kind = "real"
+    target_kinds = ("numbers",)
 
     def __post_init__(self) -> None:
         if (self.key is None) == (self.expression is None):

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 from components.closest import join_names
 from components.types import Scalar, TargetSpec, UserError
 
-KINDS = {"classes": "a target with one class", "multilabel": "a multilabel target", "real": "a real-valued target"}
+KINDS = {
+    "classes": "a target with one class",
+    "pixels": "a target with a class for each pixel",
+    "labels": "a multilabel target",
+    "numbers": "a real-valued target",
+    "images": "a real-valued target",
+}
 """The kinds of targets in messages."""
 
 
@@ -19,7 +25,8 @@ class TargetedLoss:
 
     Attributes:
         option: the name of the option, for messages.
-        target_kinds: the kinds of targets that the loss takes. The configuration is checked against them.
+        target_kinds: the kinds of targets that the loss takes, as `TargetSpec.kind_name` names them. The configuration
+            is checked against them.
         is_binary: whether a target with classes must have two.
     """
 
@@ -39,14 +46,16 @@ class TargetedLoss:
     def check_target(self, target: TargetSpec) -> None:
         """Raises UserError if the loss doesn't take this target. The message lists those that do."""
         has_two = target.classes is not None and len(target.classes) == 2
-        if target.kind not in self.target_kinds:
-            expected = " or ".join(KINDS[kind] for kind in self.target_kinds)
-            found = KINDS[target.kind] if target.classes is None else f"{KINDS[target.kind]} of {len(target.classes)}"
+        if target.kind_name not in self.target_kinds:
+            named = (kind for kind in self.target_kinds if kind != "pixels")  # whoever takes these takes a class, too
+            expected = " or ".join(dict.fromkeys(map(KINDS.__getitem__, named)))
+            what = KINDS[target.kind_name]
+            found = what if target.classes is None or target.is_image else f"{what} of {len(target.classes)}"
         elif target.kind == "classes" and self.is_binary and not has_two:
             expected, found = "a target of two classes", str(target.outputs)
         else:
             return
-        able = join_names(list_losses(target.kind, has_two=has_two))
+        able = join_names(list_losses(target.kind_name, has_two=has_two))
         raise UserError(f"{self.option} needs {expected}, got {found}. Choose a loss for it: {able}.")
 
 
@@ -55,7 +64,11 @@ def list_losses(kind: str, *, has_two: bool) -> list[str]:
     found, bases = list[str](), [TargetedLoss]
     while bases:
         bases += (base := bases.pop()).__subclasses__()
-        if base.option and kind in base.target_kinds and (kind != "classes" or has_two or not base.is_binary):
+        if (
+            base.option
+            and kind in base.target_kinds
+            and (kind not in ("classes", "pixels") or has_two or not base.is_binary)
+        ):
             found.append(base.option)
     return found
 
@@ -66,7 +79,7 @@ class ClassLoss(TargetedLoss):
     Where an augmentation has mixed examples, the loss is the mean over the classes by their probabilities.
     """
 
-    target_kinds = ("classes",)
+    target_kinds = ("classes", "pixels")
 
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
         require_ids(self.option, logits, target)
@@ -92,7 +105,7 @@ class BinaryLoss(TargetedLoss):
     label. Where an augmentation has mixed examples, the loss is the mean over the two classes by their probabilities.
     """
 
-    target_kinds = ("classes", "multilabel")
+    target_kinds = ("classes", "pixels", "labels")
     is_binary = True
 
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
@@ -126,7 +139,7 @@ class NumberLoss(TargetedLoss):
     The predictions and the target have the scale that the target's column gives them (`normalize`, `scale`).
     """
 
-    target_kinds = ("real",)
+    target_kinds = ("numbers", "images")
 
     def __call__(self, logits: jax.Array, target: jax.Array) -> jax.Array:
         if not jnp.issubdtype(target.dtype, jnp.floating) or target.shape != logits.shape:

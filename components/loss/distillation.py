@@ -35,7 +35,7 @@ class Distillation(TargetedLoss):
     temperature: Annotated[Scalar, Range(0, math.inf, "()")] = 4.0
     needs_teacher = True
     option = "distillation"
-    target_kinds = ("classes",)
+    target_kinds = ("classes", "pixels")
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
         if not batch.teacher:

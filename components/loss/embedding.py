@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from components.closest import suggest_name
 from components.loss.base import TargetedLoss
 from components.loss.regression import normalize
-from components.types import Batch, Output, Range, Scalar, TargetSpec, UserError
+from components.types import Batch, Output, Range, Scalar, UserError
 
 FAR = -1e9  # the similarity with examples that don't count
 
@@ -34,17 +34,6 @@ class EmbeddingLoss(TargetedLoss):
     stage: str | None = None
     target_kinds = ("classes",)
     ignores_logits = True
-
-    def outputs(self, target: TargetSpec) -> int:
-        """The number of classes: of a head that another loss trains.
-
-        Raises:
-            UserError: the target is no class of an example.
-        """
-        outputs = super().outputs(target)
-        if target.is_image:
-            raise UserError(f"{self.option} needs the class of an example, got a class for each pixel of an image.")
-        return outputs
 
     def embed(self, output: Output, batch: Batch, stage: str | None) -> jax.Array:
         """The embeddings of the examples, flattened: float32 (B, D).

@@ -279,7 +279,8 @@ class DecodesRows(Protocol):
 class Target(Column, Protocol):
     """A column to predict.
 
-    An attribute `target_kind`, the kind of its `TargetSpec`, lets the loss be checked before the data is read.
+    An attribute `target_kinds`, a tuple of what `TargetSpec.kind_name` may be, lets losses and metrics be checked
+    before the data is read.
     """
 
     def validate_splits(self, results: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

@@ -141,6 +141,15 @@ class TargetSpec:
         return ScaledErrors(self.errors) if self.scaled_difference is None else self.scaled_difference
 
     @property
+    def kind_name(self) -> Literal["classes", "labels", "pixels", "numbers", "images"]:
+        """The kind in words of the user: `pixels` have a class each, and `images` are of numbers."""
+        if self.kind == "multilabel":
+            return "labels"
+        if self.kind == "classes":
+            return "pixels" if self.is_image else "classes"
+        return "images" if self.is_image else "numbers"
+
+    @property
     def is_image(self) -> bool:
         """Whether the target of an example is an image: of classes, (H, W), or of numbers, (H, W, C)."""
         return len(self.shape) > 1

@@ -24,11 +24,11 @@ class Loss(Protocol):
     Batch: `(output, batch) -> losses`. It is also called for auxiliary classifiers, which have logits only. If it
     compares examples with each other, it leaves out those whose `batch.mask` is false, such as padding in evaluations.
 
-    An attribute `target_kinds`, a tuple of kinds of `TargetSpec`, lets the configuration be checked before the data is
-    read. With `ignores_logits = True`, metrics are an error, as nothing trains the head. With `needs_raw_target =
-    True`, a normalized target is an error. With `shares_target = True`, losses that are parameters of the loss are
-    checked like itself. With a method `link(logits) -> predictions`, of the same shape, the loss, metrics and
-    predictions get what it returns.
+    An attribute `target_kinds`, a tuple of names as in `TargetSpec.kind_name`, lets the configuration be checked before
+    the data is read. With `ignores_logits = True`, metrics are an error, as nothing trains the head. With
+    `needs_raw_target = True`, a normalized target is an error. With `shares_target = True`, losses that are parameters
+    of the loss are checked like itself. With a method `link(logits) -> predictions`, of the same shape, the loss,
+    metrics and predictions get what it returns.
     """
 
     def outputs(self, target: TargetSpec) -> int:
@@ -75,8 +75,8 @@ class Metric(Protocol):
         collects: False: `measure` returns sums. True: `measure` returns rows (B, …), because the metric needs all
             examples of the split at once; it is computed in evaluations only.
 
-    It may have an attribute `target_kinds`, a tuple of `classes`, `labels`, `pixels` (classes of pixels), `numbers` and
-    `images` (of numbers): another target is an error before JAX is imported. `bind` raises the error in any case.
+    It may have an attribute `target_kinds`, a tuple of names as in `TargetSpec.kind_name`: another target is an error
+    before JAX is imported. `bind` raises the error in any case.
     """
 
     higher_is_better: bool

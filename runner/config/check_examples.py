@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.closest import suggest_name
-from runner.config.check_targets import constant_of, has_classes, target_of
+from runner.config.check_targets import has_classes, read_target_kinds, target_of
 from runner.signature.type_hints import Problem
 
 WINDOWS, PAIRS = "components.examples.Windows", "components.examples.Pairs"
-NOT_CLASSES = {"real": "numbers", "multilabel": "several classes"}
+NOT_CLASSES = {
+    **dict.fromkeys(("numbers", "images"), "numbers"),
+    "labels": "several classes",
+    "pixels": "a class for each pixel",
+}
 
 
 def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -71,7 +75,7 @@ def _check_pairs(feature: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds pairs without a single target of classes, and weights, which a pair would have twice."""
     targets = feature.get("targets")
     count = len(targets) if isinstance(targets, Mapping) and targets else int(feature.get("target") is not None)
-    what = NOT_CLASSES.get(constant_of(feature.get("target"), "target_kind"))
+    what = NOT_CLASSES.get(next(iter(read_target_kinds(feature.get("target"))), ""))
     if count != 1 or what:
         found = f"feature.target has {what}" if what else f"feature has {count or 'none'}"
         yield Problem(

@@ -18,14 +18,6 @@ from runner.signature.type_hints import Problem
 
 WEIGHTED = "weighted/"  # starts the names of losses and metrics of weighted examples
 RESERVED_NAMES = ("loss", "objective", "learning_rate", "epoch", "step", "last")  # of the record
-TARGET_KINDS = {
-    "components.feature.Label": ("classes", "pixels"),  # pixels, if the column has arrays of classes
-    "components.feature.Labels": ("labels",),
-    "components.feature.Mask": ("pixels",),
-    "components.feature.Numeric": ("numbers",),
-    "components.feature.ImageTarget": ("images",),
-}
-"""The kinds of targets that a class may be, as `Metric.target_kinds` names them."""
 
 
 def find_target_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
@@ -119,8 +111,9 @@ def _check_several(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Ite
 
 
 def _check_calibration(values: Mapping[str, Any], targets: list[Any]) -> Iterator[Problem]:
-    if values.get("calibrate") is not None and all(constant_of(each, "target_kind") == "real" for each in targets):
-        what = "the target has numbers" if targets else "there is no target"
+    kinds = [read_target_kinds(each) for each in targets]
+    if values.get("calibrate") is not None and all(each and not {*each} & {"classes", "labels"} for each in kinds):
+        what = "the target has pixels or numbers" if targets else "there is no target"
         yield Problem("calibrate", f"a temperature needs a target of classes or labels, and {what}. Set it to null.")
 
 
@@ -177,8 +170,8 @@ def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iter
         if not has_classes(target) or loss_target is None:
             continue
         if _takes_soft(loss_target) is False:
-            kind = constant_of(target, "target_kind")
-            able = join_names(option for option, path in list_targets("loss") if _takes_soft_of(path, kind))
+            kinds = read_target_kinds(target)
+            able = join_names(option for option, path in list_targets("loss") if _takes_soft_of(path, kinds))
             yield Problem(
                 f"augmentation.{mixing[0]}",
                 f"mixes classes, and {loss_target} doesn't take their probabilities (a parameter `soft`). "
@@ -186,10 +179,10 @@ def _check_mixing(values: Mapping[str, Any], targets: Mapping[str, Any]) -> Iter
             )
 
 
-def _takes_soft_of(loss: str, kind: str) -> bool:
-    """Whether a loss takes the probabilities of classes of a kind of targets, and needs no teacher."""
+def _takes_soft_of(loss: str, kinds: Collection[str]) -> bool:
+    """Whether a loss takes the probabilities of classes of some kinds of targets, and needs no teacher."""
     node = {"_target_": loss}
-    takes_kind = kind in (constant_of(node, "target_kinds") or (kind,))
+    takes_kind = bool({*kinds} & {*(read_target_kinds(node) or kinds)})
     return takes_kind and not has_member(node, "needs_teacher") and bool(_takes_soft(loss))
 
 
@@ -198,11 +191,11 @@ def _check_metric_targets(values: Mapping[str, Any], targets: Mapping[str, Any])
     if find_augmentations(values, "bind") or not isinstance(values["metric"], Mapping):
         return
     for target, node in targets.items():
-        own_kinds, key = TARGET_KINDS.get(str(target_of(node)), ()), f"metric.{target}" if target else "metric"
+        own_kinds, key = read_target_kinds(node), f"metric.{target}" if target else "metric"
         metrics = values["metric"].get(target) if target else values["metric"]
         for name, metric in metrics.items() if own_kinds and isinstance(metrics, Mapping) else ():
-            kinds = _find_target_kinds(metric)
-            if kinds is None or {*own_kinds} & {*kinds}:
+            kinds = read_target_kinds(metric)
+            if not kinds or {*own_kinds} & {*kinds}:
                 continue
             needed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
             place = f"feature.targets.{target}" if target else "feature.target"
@@ -214,16 +207,8 @@ def _check_metric_targets(values: Mapping[str, Any], targets: Mapping[str, Any])
 def _list_suitable_metrics(kind: str) -> Iterator[str]:
     """The options of `metric` that suit a kind of target."""
     for option, path in find_options().files["metric"].items():
-        kinds = _find_target_kinds(read_yaml(path, dict).get(option))
-        if kinds is not None and kind in kinds:
+        if kind in read_target_kinds(read_yaml(path, dict).get(option)):
             yield option
-
-
-def _find_target_kinds(node: Any) -> tuple[str, ...] | None:
-    """The kinds of targets that the source of a metric's class names; None: it names none."""
-    cls = find_class(target) if (target := target_of(node)) else None
-    kinds = None if cls is None else _find_constant(cls, "target_kinds")
-    return kinds if isinstance(kinds, tuple) and kinds and all(isinstance(kind, str) for kind in kinds) else None
 
 
 def _takes_soft(loss: str) -> bool | None:
@@ -271,7 +256,13 @@ def has_member(node: Any, name: str) -> bool:
 
 def has_classes(node: Any) -> bool:
     """Whether the kind of a target is known, and it has classes."""
-    return constant_of(node, "target_kind") in ("classes", "multilabel")
+    return bool({*read_target_kinds(node)} & {"classes", "labels", "pixels"})
+
+
+def read_target_kinds(node: Any) -> tuple[str, ...]:
+    """The kinds of targets that the source of the class of a target, a loss or a metric names. (): it names none."""
+    kinds = constant_of(node, "target_kinds")
+    return kinds if isinstance(kinds, tuple) and all(isinstance(kind, str) for kind in kinds) else ()
 
 
 def is_set(node: Any, name: str) -> bool:

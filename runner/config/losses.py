@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names
-from runner.config.check_targets import constant_of, find_augmentations, is_set, target_of
+from runner.config.check_targets import find_augmentations, is_set, read_target_kinds, target_of
 from runner.config.option_parts import list_targets
 from runner.signature.classes import find_class, find_method
 from runner.signature.kinds import kinds_of
@@ -18,7 +18,11 @@ from runner.signature.parameters import hint_of_argument, read_call_signature, r
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, element_hint, part_kinds
 
-KINDS = {"classes": "a class", "multilabel": "any number of classes", "real": "numbers"}
+KINDS = {
+    **dict.fromkeys(("classes", "pixels"), "a class"),
+    "labels": "any number of classes",
+    **dict.fromkeys(("numbers", "images"), "numbers"),
+}
 
 
 def losses_by_key(node: Any) -> dict[str, Mapping[str, Any]]:
@@ -83,14 +87,14 @@ def find_loss_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> Iterator[Problem]:
     """Finds a loss, or one within it, that can't take the kind of a target."""
-    kind, kinds = constant_of(target, "target_kind"), constant_of(loss, "target_kinds")
-    if kind and kinds and kind not in kinds:
-        expected = " or ".join(KINDS[each] for each in kinds)
-        able = join_names(name for name, each in list_targets("loss") if _takes_kind(each, kind))
-        yield Problem(
-            key,
-            f"{loss['_target_']} needs a target with {expected}, and {place} has {KINDS[kind]}. Losses for it: {able}.",
+    own, kinds = read_target_kinds(target), read_target_kinds(loss)
+    if own and kinds and not {*own} & {*kinds}:
+        expected = " or ".join(dict.fromkeys(KINDS[each] for each in kinds))
+        able = join_names(
+            name for name, each in list_targets("loss") if own[0] in read_target_kinds({"_target_": each})
         )
+        needed = f"{loss['_target_']} needs a target with {expected}"
+        yield Problem(key, f"{needed}, and {place} has {KINDS[own[0]]}. Losses for it: {able}.")
     elif is_set(loss, "needs_raw_target") and target and target.get("normalize"):
         yield Problem(
             f"{place}.normalize",
@@ -98,10 +102,6 @@ def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> I
         )
     for inner_key, inner in inner_losses(loss, key).items() if is_set(loss, "shares_target") else ():
         yield from _check_kind(inner_key, inner, place, target)
-
-
-def _takes_kind(loss: str, kind: str) -> bool:
-    return kind in (constant_of({"_target_": loss}, "target_kinds") or ())
 
 
 def _check_ignored_logits(key: str, loss: Mapping[str, Any], metrics: Any, name: str) -> Iterator[Problem]:

@@ -96,8 +96,8 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     **{f"metric={name}": [*NUMBERS, OF_NUMBERS[0]] for name, node in options("metric").items() if needs_numbers(node)},
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],
     "feature=imdb_text_cnn": ["architecture=wide_text_cnn"],
-    "architecture=wide_sequential": ["feature=electric_load"],
-    "feature=electric_load": ["architecture=wide_sequential"],
+    "architecture=wide_sequential": ["feature=electric_load", *OF_NUMBERS],
+    "feature=electric_load": ["architecture=wide_sequential", *OF_NUMBERS],
 }
 FIELDS_OF_OPERATIONS = {  # that have no default
     "aggregate": 'by: label, columns: {rows: "count()"}',

@@ -69,7 +69,7 @@ OPTIONS = {
     "broken": "_target_: [",
     "reserved": "_target_: nested.Reserved",
 }
-REAL_TARGET = ["data=diabetes", "feature=diabetes"]  # a target for these losses
+REAL_TARGET = ["data=diabetes", "feature=diabetes", "metric=[rmse]"]  # a target for these losses
 MSE, MAE = {"_target_": "components.loss.MSE"}, {"_target_": "components.loss.MAE"}
 
 LENET5 = {"_target_": "components.architecture.LeNet5", "outputs": 3}
