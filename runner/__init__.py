@@ -78,11 +78,11 @@ def run(
     _check_config(config, target)
     check_memory_for_jax(config.values["training"])
     from runner.execution.execute import execute
+    from runner.sweep.plan import find_several_runs
 
-    if config.values["folds"] is not None and config.values["fold"] is None:
-        raise UserError(
-            f"folds={config.values['folds']} makes several runs. Use runner.multirun instead of runner.run."
-        )
+    if (key := find_several_runs(config.values, overrides)) is not None:
+        remedy = ", or set sweep.over=null for one run" if key == "sweep.over" else ""
+        raise UserError(f"{key} makes several runs. Use runner.multirun instead of runner.run{remedy}.")
     return execute(config, source=python_data)
 
 

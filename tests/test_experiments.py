@@ -61,7 +61,7 @@ def few_rows(data: dict[str, Any], *, has_windows: bool) -> Arrays | None:
 @pytest.mark.usefixtures("in_empty_folder", "few_files")
 @pytest.mark.parametrize("name", mark_slow(EXPERIMENTS))
 def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
-    overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none"]
+    overrides = [f"experiment={name}", "training.batch_size=20", "tracking=none", "sweep.over=null"]
     config = compose(overrides)
     examples = config.values["examples"]
     has_windows = examples is not None and examples["_target_"].endswith(".Windows")

@@ -11,7 +11,9 @@ from hydra.core.override_parser.types import Glob, Override
 from components.closest import suggest_name
 from components.types import UserError
 from runner.config.overrides import parse_override
-from runner.errors import ConfigError
+from runner.config.python_words import format_override
+from runner.errors import ConfigError, error_location
+from runner.override_text import overridden_key
 
 
 class Axis(list[str]):
@@ -41,6 +43,38 @@ def parse_axes(overrides: Sequence[str], options: Mapping[str, Mapping[str, obje
     if problems:
         raise ConfigError(*problems)
     return axes
+
+
+def make_axes(
+    over: Mapping[str, Sequence[object] | str], axes: Sequence[Axis], options: Mapping[str, Mapping[str, object]]
+) -> list[Axis]:
+    """The axes of an experiment's own sweep, before those of the command line. A key of the latter is left out.
+
+    Args:
+        over: lists of values, or texts in Hydra's grammar, by key.
+        axes: those of the command line.
+        options: as for `parse_axes`.
+
+    Raises:
+        ConfigError: a key has no values or repeated ones.
+    """
+    given = {overridden_key(axis[0]) for axis in axes}
+    made: list[Axis] = []
+    for key, values in over.items():
+        if key in given:
+            continue
+        with error_location(f"sweep.over.{key}"):
+            made.append(_make_axis(key, values, options))
+    return [*made, *axes]
+
+
+def _make_axis(key: str, values: Sequence[object] | str, options: Mapping[str, Mapping[str, object]]) -> Axis:
+    if isinstance(values, str):
+        return _parse_axis(f"{key}={values}", options)
+    axis = Axis(format_override(key, value) for value in values)
+    if len(axis) < 1 or len(set(axis)) < len(axis):
+        raise ConfigError(f"sweep.over.{key}: {'a value is repeated' if axis else 'the list of values is empty'}")
+    return axis
 
 
 def count_combinations(axes: Sequence[Axis]) -> int:

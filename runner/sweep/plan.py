@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from runner.config.check_targets import WEIGHTED, has_member
@@ -12,12 +13,14 @@ from runner.config.losses import losses_by_key, may_read_teacher
 from runner.config.modes import SWEEP_MODES
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
+from runner.override_text import overridden_key
 from runner.run_folder import run_digest
 from runner.signature.parameters import read_signature
 from runner.sweep import Grid
-from runner.sweep.grid import Axis, count_combinations, list_combinations, parse_axes
+from runner.sweep.grid import Axis, count_combinations, list_combinations, make_axes, parse_axes
 from runner.terminal import print_line
 
+OVER = "sweep.over"
 ANNOUNCED_RUNS = 300  # composing more runs than these takes seconds, so a line announces it
 
 
@@ -65,7 +68,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | None = None) -> Plan | Config:
-    """Composes a command: the plan of a sweep with `multirun` or `folds`, otherwise the configuration of one run.
+    """Composes a command: the plan of a sweep, by `multirun`, `folds` or `sweep.over`, or the configuration of a run.
 
     Args:
         overrides: the overrides of the command line.
@@ -79,13 +82,16 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
     overrides = mask_arguments(overrides)
     if not multirun:
         config = configure(overrides, composer)
-        if (
-            config.values["folds"] is None
-            or config.values["fold"] is not None
-            or config.values["mode"] not in SWEEP_MODES
-        ):
+        if find_several_runs(config.values, overrides) is None:
             return config
-    axes = parse_axes(overrides, composer.catalog.files) if multirun else [Axis([override]) for override in overrides]
+        axes = [Axis([override]) for override in overrides]
+        values = config.values
+    else:
+        axes, values = parse_axes(overrides, composer.catalog.files), {}
+        with suppress(ConfigError):  # the composition of all runs reports all problems
+            values = configure([axis[0] for axis in axes], composer).values
+    if values and find_several_runs(values, overrides) == OVER:
+        axes = make_axes(values["sweep"]["over"], axes, composer.catalog.files)
     _check_count(axes, composer)
     count = count_combinations(axes)
     if count > ANNOUNCED_RUNS:
@@ -95,6 +101,20 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
     if problems or (problems := _find_sweep_problems(runs)):
         raise ConfigError(*problems)
     return Plan(tuple(overrides), tuple(axis[0] for axis in axes if len(axis) == 1), tuple(runs))
+
+
+def find_several_runs(values: Mapping[str, Any], overrides: Sequence[str]) -> str | None:
+    """The key that makes several runs of one configuration; None: it is one run.
+
+    Args:
+        values: the configuration.
+        overrides: those of the command line. A key that they set isn't swept.
+    """
+    if values["mode"] not in SWEEP_MODES or values["resume"]:
+        return None
+    if (values["sweep"].get("over") or {}).keys() - set(map(overridden_key, overrides)):
+        return OVER
+    return "folds" if values["folds"] is not None and values["fold"] is None else None
 
 
 def explain_incomparable(runs: Sequence[PlannedRun]) -> str | None:

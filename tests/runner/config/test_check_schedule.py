@@ -24,7 +24,7 @@ PIECES = ("schedule=piecewise_constant", "schedule.values=[0.1,0.2,0.3]")
         (("optimizer=ftrl", "schedule=join", "schedule.schedules=[one_cycle,one_cycle]"), f"schedule: {NONE}"),
         (
             (*CYCLE, "optimizer=sgd", "optimizer.momentum=0.9"),
-            "optimizer.momentum: is set by schedule. Leave it out, as in optimizer=sgd, or set the momentum of the schedule",
+            "optimizer.momentum: is set by schedule. Leave it out, as in optimizer=sgd, or set the momentum of the",
         ),
         ((*CYCLE, "optimizer=adam", "optimizer.b1=0.8"), "optimizer.b1: is set by schedule."),
         (PIECES, "schedule.learning_rate: has no effect, because schedule.values has the learning rates. Set sched"),

@@ -45,6 +45,73 @@ def plan_runs(*overrides: str) -> list[tuple[str, ...]]:
     return [run.overrides for run in make_plan(overrides, multirun=True).runs]
 
 
+OVER = """
+# Question: which?
+sweep: {over: {optimizer: [sgd, {option: sgd, momentum: 0.9}], seed: "range(1, 3)"}}
+"""
+SGD, MOMENTUM = "optimizer=sgd", "optimizer={option:sgd,momentum:0.9}"
+
+
+@pytest.fixture
+def own_sweep(in_empty_folder: Path) -> None:
+    """An experiment that holds a sweep."""
+    Path("experiments").mkdir()
+    Path("experiments/own.yaml").write_text(OVER)
+
+
+@pytest.mark.usefixtures("own_sweep")
+@pytest.mark.parametrize(
+    ("words", "varied"),
+    [
+        ([], [(SGD, "seed=1"), (SGD, "seed=2"), (MOMENTUM, "seed=1"), (MOMENTUM, "seed=2")]),
+        (["seed=7"], [(SGD,), (MOMENTUM,)]),
+        (["optimizer=adam", "training.epochs=2"], [("seed=1",), ("seed=2",)]),
+        (["seed=1", "sweep.over.learning_rate=[0.1,1]"], [(SGD, 0.1), (MOMENTUM, 0.1), (SGD, 1), (MOMENTUM, 1)]),
+    ],
+)
+def test_an_experiment_holds_a_sweep(words: list[str], varied: list[tuple[Any, ...]]) -> None:
+    plan = make_plan(["experiment=own", *words], multirun=False)
+    assert isinstance(plan, Plan)
+    expected = [tuple(each if isinstance(each, str) else f"learning_rate={each}" for each in run) for run in varied]
+    assert sorted(run.overrides for run in plan.runs) == sorted(expected)
+    assert make_plan(["experiment=own", *words], multirun=True) == plan
+
+
+@pytest.mark.usefixtures("own_sweep")
+def test_a_swept_key_of_the_command_line_replaces_that_of_the_experiment() -> None:
+    plan = make_plan(["experiment=own", "optimizer=adam,nadam", "seed=3"], multirun=True)
+    assert isinstance(plan, Plan)
+    assert [run.overrides for run in plan.runs] == [("optimizer=adam",), ("optimizer=nadam",)]
+
+
+@pytest.mark.usefixtures("own_sweep")
+@pytest.mark.parametrize("words", [["sweep.over=null"], ["mode=look"], ["optimizer=adam", "seed=5"]])
+def test_a_command_runs_one_setting_of_an_experiment_with_a_sweep(words: list[str]) -> None:
+    assert not isinstance(make_plan(["experiment=own", *words], multirun=False), Plan)
+
+
+@pytest.mark.usefixtures("own_sweep")
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("sweep.over.seed=[]", "sweep.over.seed: the list of values is empty"),
+        ("sweep.over.seed=[1,1]", "sweep.over.seed: a value is repeated"),
+        ('sweep.over.seed="interval(1,2)"', "an interval has no list of values"),
+        ("sweep.over.sed=[1,2]", "sed: unknown key. Did you mean seed?"),
+        ("sweep.over.seed=3", "sweep.over.seed: 3 is not"),
+    ],
+)
+def test_a_wrong_sweep_of_an_experiment_is_an_error(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_plan(["experiment=own", word], multirun=False)
+
+
+@pytest.mark.usefixtures("own_sweep")
+def test_an_experiment_with_a_sweep_is_several_runs_from_python() -> None:
+    with pytest.raises(UserError, match=r"sweep\.over makes several runs\. Use runner\.multirun .*sweep\.over=null"):
+        runner.run("experiment=own")
+
+
 @pytest.mark.parametrize(
     ("words", "varied"),
     [
