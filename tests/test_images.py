@@ -311,6 +311,7 @@ def test_images_of_the_splits_are_read_once_to_fit_and_once_to_encode(
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.slow
 def test_images_in_no_split_are_counted_and_files_are_no_column_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("train", "test"):
         write_images(Path("images") / part, ((6, 8),))
@@ -509,6 +510,7 @@ def test_arrays_that_no_file_holds_can_t_be_decoded_at_a_step() -> None:
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.slow
 def test_the_photographs_of_the_readme_have_all_formats_and_are_learned_from() -> None:
     script = Path(__file__).parent.parent / "docs" / "photographs.py"
     subprocess.run([sys.executable, script, "photographs", "24"], check=True)
@@ -600,6 +602,7 @@ def test_several_targets_of_a_table_are_suggested_but_not_beside_masks(table: Pa
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.slow
 def test_a_table_is_learned_from_and_new_tables_are_predicted(
     table: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -852,6 +855,7 @@ def test_look_names_and_draws_each_of_several_images(masks: Path, capsys: pytest
 
 
 @pytest.mark.usefixtures("in_empty_folder")
+@pytest.mark.slow
 def test_all_modes_skip_the_rows_that_training_skips(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [[f"{number}.png", f"{number}_mask.png", f"{number}.png", "7", f"{100 + number}"] for number in range(ROWS)]
     rows[2][3], rows[3][2] = "text", "missing.png"  # which nothing reads

@@ -69,6 +69,7 @@ def without_prefix(metrics: Mapping[str, float], prefix: str, names: Any) -> dic
     return {name: metrics[f"{prefix}{name}"] for name in names}
 
 
+@pytest.mark.slow
 def test_a_run_records_the_metrics_of_scikit_learn() -> None:
     result = runner.run(*CLASSIFICATION, "learning_rate=0.3", source=source())
     for split, prefix in (("test", "test/"), ("valid", "best/valid/")):
@@ -100,6 +101,7 @@ QUALITY = ("best/valid/auc", "test/auc", "test/average_precision", "test/f1", "t
 MONITORED = (*CLASSIFICATION, "training.monitor=valid/auc", "training.patience=3", "training.evaluate_steps=2")
 
 
+@pytest.mark.slow
 def test_a_metric_of_rows_decides_what_is_best_and_when_to_stop_also_after_a_kill() -> None:
     words = (*MONITORED, "training.epochs=9", "learning_rate=1e-4")
     result = runner.run(*words, source=source())

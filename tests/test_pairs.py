@@ -127,6 +127,7 @@ def test_the_tower_has_the_parameters_of_the_network_alone(model: Any) -> None:
     assert {name: each["kernel"].shape for name, each in tower.items()} == {"dense_0": (16, 6), "dense_1": (6, 5)}
 
 
+@pytest.mark.slow
 def test_an_extended_run_has_the_pairs_of_one_that_was_not_stopped(trained: Result, in_empty_folder: Path) -> None:
     first = runner.run(*RUN[:-1], *PAIRS, "training.epochs=1", data=DATA)
     extended = runner.run(*RUN[:-1], *PAIRS, "training.epochs=2", f"resume={first.folder}", data=DATA)

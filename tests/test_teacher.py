@@ -72,6 +72,7 @@ def test_the_loss_is_that_of_the_paper(teacher_folder: Path, share: float, tempe
     assert runner.load(result.folder).evaluate("valid")["valid/loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_share_of_zero_is_training_without_a_teacher(teacher_folder: Path) -> None:
     plain, distilled = runner.run(*SMALL, ONE_EPOCH), distill(teacher_folder, "loss.share=0")
     assert distilled.records == plain.records

@@ -38,6 +38,7 @@ def arrays_of(result: runner.Result, step: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.optax
+@pytest.mark.slow
 def test_a_run_with_all_members_is_resumed_exactly_across_the_unfreezing(in_empty_folder: Path) -> None:
     """The interruption comes between the last frozen step and the first one that trains all parameters."""
     words = ("experiment=digits_mlp", *WORDS, "training.keep_checkpoints=2", *ALL)
@@ -154,6 +155,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.optax
+@pytest.mark.slow
 def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], None]) -> None:
     """Without dropout, two calls of the body agree, and the internal loss is 0."""
     write_module("net", NETWORK)
@@ -522,6 +524,7 @@ def decaying_optimizers() -> list[str]:
 @pytest.mark.optax
 @pytest.mark.usefixtures("in_empty_folder")
 @pytest.mark.filterwarnings("ignore:Specifying a key will be required:UserWarning")  # of Optax
+@pytest.mark.slow
 def test_the_random_keys_of_an_optimizer_are_saved() -> None:
     words = ("experiment=digits_mlp", "optimizer=sgd", "optimizer._target_=optax.noisy_sgd", *SHORT)
     whole = runner.run(*words, "training.epochs=2")

@@ -223,6 +223,7 @@ def test_a_run_that_is_extended_has_the_result_of_one_that_was_not_stopped(train
     assert list_metrics(resumed) == list_metrics(trained)
 
 
+@pytest.mark.slow
 def test_windows_of_the_last_row_have_its_class(folder: Path) -> None:
     result = train(*CLASSES, "metric=[accuracy]", "examples.horizon=null", "training.epochs=1")
     predictions = runner.load(result.folder, data=TABLE).predict("test")
@@ -270,6 +271,7 @@ def test_mistakes_are_errors_with_a_remedy(folder: Path, words: list[str], messa
         train(*words)
 
 
+@pytest.mark.slow
 def test_a_file_is_looked_at_trained_from_the_cache_and_predicted(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

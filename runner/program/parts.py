@@ -204,7 +204,7 @@ def build_parts(
         for name, column in features.columns.items()
         if name in used_columns and isinstance(column, HasPixelRange)
     }
-    calibrated = _find_calibrated(specs) if static["calibrate"] is not None else frozenset[str]()
+    calibrated = _find_calibrated(specs) if static.get("calibrate") is not None else frozenset[str]()
     links = {name: parts.link for name, parts in targets.items() if parts.link is not None}
     model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, links, calibrated)
     members = build_members(static["update"], numbers)

@@ -104,6 +104,7 @@ def test_a_file_is_predicted_like_the_table(model: TrainedModel, capsys: pytest.
     assert "The data of this run came from Python. Pass it again, as in runner.run(" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_run_is_resumed_with_the_same_table_only(result: Result) -> None:
     words: Any = {"resume": result.folder, "training.epochs": 3}
     changed = flats().assign(area=1.0 + np.arange(ROWS) ** 2)

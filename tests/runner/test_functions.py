@@ -221,6 +221,7 @@ def test_an_initializer_draws_the_shape_of_the_kernel(folder: Path, name: str, p
         layer.init(jax.random.key(0), jnp.ones((1, 3)), train=False)
 
 
+@pytest.mark.slow
 def test_a_run_trains_with_a_function_and_a_changed_number_recompiles_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

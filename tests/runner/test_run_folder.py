@@ -34,6 +34,7 @@ def format_record(kind: str, created: int) -> str:
     return json.dumps({"kind": kind, "created": created, "name": "digits", "digest": "abc", **fields})
 
 
+@pytest.mark.slow
 def test_folders_created_at_once_have_different_names_that_end_with_the_digest(tmp_path: Path) -> None:
     with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
         names = list(pool.map(create_and_return_name, [tmp_path] * 8))

@@ -36,6 +36,7 @@ X = jax.random.normal(jax.random.key(0), (3, 6, 6, 2))
 CONV: dict[str, Any] = {"_target_": "components.layer.Conv", "features": 2, "kernel": 3}
 ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "Activation": {"function": "relu"},
+    "AlphaDropout": {"rate": 0.5},
     "AveragePool": {"window": 2},
     "BatchNorm": {},
     "Branches": {"branches": [[], [CONV]]},
@@ -48,12 +49,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "DepthwiseMaxPool": {"window": 2},
     "Dropout": {"rate": 0.5},
     "Flatten": {},
+    "GaussianDropout": {"rate": 0.5},
+    "GaussianNoise": {"std": 0.5},
+    "GroupNorm": {"groups": 2},
     "GlobalAveragePool": {},
     "GlobalMaxPool": {},
     "Inception": {"one": 1, "three_reduce": 1, "three": 2, "five_reduce": 1, "five": 2, "pool": 1},
     "LayerNorm": {},
     "LocalResponseNorm": {},
     "MaxPool": {"window": 2},
+    "PReLU": {},
+    "RMSNorm": {},
     "RadialBasis": {"codes": [[1, -1], [-1, 1], [1, 1]]},
     "Repeat": {"layers": [CONV], "times": 2},
     "Residual": {"layers": [CONV], "stochastic_depth": 0.5},
@@ -62,6 +68,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {  # required arguments of every layer
     "SqueezeExcite": {},
     "StochasticDepth": {"rate": 0.5},
     "SubSampling": {},
+    "WeightNorm": {"layer": CONV},
 }
 LAYERS_OF_VECTORS = ("RadialBasis",)
 LAYERS_OF_SEQUENCES = ("Conv1D",)

@@ -223,7 +223,9 @@ def test_a_missing_id_is_a_missing_number() -> None:
     data = load({**ids, "number": Numeric(key="kind", missing=9.0)})
     expected = np.where(GAPS, 9, COLUMNS["kind"] == "b")
     np.testing.assert_array_equal(device({"number": Numeric(key="kind", missing=9.0)}, "number", data)[:, 0], expected)
-    with pytest.raises(DataError, match=r"row .* column `kind` has no value; fill it in"):
+    with pytest.raises(
+        DataError, match=r"row .* column `kind` has no value. `kind` is the feature column of this name; fill it in"
+    ):
         load({**ids, "number": Numeric(key="kind")})
 
 

@@ -81,6 +81,7 @@ def test_another_table_that_has_changed_is_noted(folder: Path, exploded: Trained
     assert notes == ["operations.1.other has changed since the training"]
 
 
+@pytest.mark.slow
 def test_each_group_is_predicted_with_its_first_row(folder: Path) -> None:
     model = train(folder, "orders", AGGREGATE, "data.group=customer")
     rows = {"customer": [7, 8, 7, 7], "price": [1.0, 2.0, 3.0, 4.0]}

@@ -78,6 +78,7 @@ def test_rows_without_gaps_are_encoded_alike_with_the_word(model: TrainedModel) 
             np.testing.assert_array_equal(filled[name][key], array)
 
 
+@pytest.mark.slow
 def test_the_mean_of_skewed_numbers_is_that_of_the_data() -> None:
     numeric = {"_target_": "components.feature.Numeric", "key": "x", "normalize": ["log1p", "z_score"], "scale": 2.0}
     feature = {
@@ -195,6 +196,7 @@ def test_an_error_in_new_rows_from_python_offers_nothing_that_they_cannot_set(
             method(rows)
 
 
+@pytest.mark.slow
 def test_texts_listed_as_missing_are_missing_in_new_rows_too() -> None:
     lines = [f"{('?' if n % 6 == 0 else n % 5)},{n % 7 if n % 5 else -999},{n % 9}.5" for n in range(60)]
     Path("table.csv").write_text("\n".join(["a,b,price", *lines]) + "\n")

@@ -126,6 +126,7 @@ def test_the_metrics_of_other_kinds_of_runs_are_reproduced_too(overrides: tuple[
     assert load_model(result.folder, source=source()).evaluate() == expected != {}
 
 
+@pytest.mark.slow
 def test_a_run_with_limit_batches_is_evaluated_on_whole_splits() -> None:
     fitted = load_model(train("training.limit_batches=1", "training.batch_size=7").folder, source=source())
     assert len(fitted.predict_with_losses("train")[0].row) > 7
@@ -364,6 +365,7 @@ def test_a_single_output_is_one_column() -> None:
     assert {name: values.shape for name, values in found.columns().items()} == {"row": (3,), "prediction": (3,)}
 
 
+@pytest.mark.slow
 def test_a_model_with_ragged_columns_and_the_users_own_parts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

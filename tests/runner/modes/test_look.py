@@ -231,6 +231,7 @@ def test_the_values_of_ids_are_shown(capsys: pytest.CaptureFixture[str], in_empt
     assert shown == [cities[int(row)] for row in rows[1:]]
 
 
+@pytest.mark.slow
 def test_no_run_resumes_in_the_folder_of_a_look(capsys: pytest.CaptureFixture[str]) -> None:
     look(capsys, "tracking=none", *QUICK)
     folder = find_folder("look_digits_mlp")
@@ -273,6 +274,7 @@ def test_an_error_of_the_user_leaves_no_folder(
 # ------------------------------------------------------------------------------------------------------- a run
 
 
+@pytest.mark.slow
 def test_the_worst_mistakes_of_a_run_are_sorted_by_loss(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +349,7 @@ def test_another_split_is_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == f"{folder / 'figures'}: File exists\n"
 
 
+@pytest.mark.slow
 def test_the_largest_errors_of_a_run_are_sorted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment=diabetes_mlp", "tracking=none", *QUICK]) == 0
     folder = find_folder("diabetes_mlp")

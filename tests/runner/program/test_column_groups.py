@@ -116,6 +116,7 @@ def run_model(features: Features, data: Data, *, stacked: bool, architecture: nn
     st.booleans(),
     st.data(),
 )
+@pytest.mark.slow
 def test_columns_computed_as_one_equal_columns_computed_by_themselves(
     kinds: list[str], sparse: bool, data: st.DataObject
 ) -> None:

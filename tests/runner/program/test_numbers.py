@@ -28,6 +28,7 @@ GUESSES = (0.3, -0.3)  # the first value that the range of a parameter allows is
 VALUES: dict[str, list[Any]] = {
     "augmentation.color_jitter.hue": [0.2, 0.4],
     "augmentation.erase.ratio": [1.5, 3.0],
+    "hinge: loss.margin": [0.001, 5.0],  # decides which examples count
     "optimizer.betas": [[0.3, 0.4], [0.6, 0.8]],
     "optimizer.clipping_threshold": [1.0, 1.1],
     "optimizer.estim_lr_coef": [100.0, 200.0],  # large, since the estimate doesn't grow before some steps
@@ -62,13 +63,18 @@ SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py 
     *("schedule.factor", "schedule.min_delta", "schedule.min_scale", "schedule.patience", "schedule.cooldown"),
     "optimizer.clipping_threshold",  # the steps are as long as the smallest allowed value
     "update.freeze.until",
+    *("constraint.min_max_norm.low", "constraint.min_max_norm.high"),  # max_norm comes first
     "update.prune.threshold",  # the state of the training isn't pruned
     *(f"augmentation.{name}" for name in (*OF_COLORS, *OF_FINE_CHANGES)),
     *(f"augmentation.{name}.target_fill" for name in ("affine", "crop", "elastic")),
 }
 
 
-OWN_TESTS = {"distillation"}  # it needs a finished run; test_teacher.py changes its numbers
+OWN_TESTS = {
+    "contrastive",
+    "distillation",
+    "triplet",
+}  # they need pairs, a run, or examples far apart
 
 
 def key_of(group: str, option: str) -> str:
@@ -137,16 +143,15 @@ def feature_of_numbers(in_empty_folder: Path) -> None:
 
 
 def start(*words: str) -> Session:
-    """A session with images of classes, or, for losses that don't take these, with numbers."""
-    try:
-        return Session(*words, source=images())
-    except UserError as error:
-        if not words[0].startswith("loss="):
-            raise
+    """A session with images of classes, or, for losses that don't take these, of two classes, or with numbers."""
+    others = [((), images(classes=2)), (("feature=x",), numbers_source())] if words[0].startswith("loss=") else []
+    errors = []
+    for more, source in [((), images()), *others]:
         try:
-            return Session("feature=x", *words, source=numbers_source())
-        except UserError:
-            raise error from None
+            return Session(*more, *words, source=source)
+        except UserError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 @pytest.mark.optax

@@ -280,7 +280,7 @@ def test_a_class_may_inherit_from_a_name_of_a_star_import(package: Any) -> None:
         ("adam", "adam is not a dotted name"),
         ("runner.signature.build.build", "not in an allowed package"),
         ("components.data.os.system", "there is no module components.data.os"),
-        ("components.schedule.math", "components.schedule.math is a module, not a part"),
+        ("components.optimizer.math", "components.optimizer.math is a module, not a part"),
         ("components.optimiser.adam", "there is no module components.optimiser"),
         ("components.layer", "components.layer is a module, not a part"),
         ("components.lay.Dense", "Did you mean layer?"),

@@ -155,6 +155,7 @@ def test_system_metrics_are_recorded_while_the_run_lasts(
     assert ("system/cpu_utilization_percentage" in names) == is_wanted
 
 
+@pytest.mark.slow
 def test_curves_are_drawn_for_one_epoch_and_for_values_that_are_not_finite(folder: Path) -> None:
     assert figures.draw(folder) == []
     with closing(Outbox(folder)) as box:
@@ -602,6 +603,7 @@ def test_two_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.slow
 def test_a_killed_child_process_loses_nothing(tmp_path: Path, database: Path, client: Any) -> None:
     folder = make_run_folder(tmp_path / "outputs" / "run", "")
     delivery = MLflow(uri=f"sqlite:///{database}").start(folder)

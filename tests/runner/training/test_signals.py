@@ -194,6 +194,7 @@ def test_a_signal_that_arrives_in_the_hook_of_dropped_exceptions_is_sent_again(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_signal_that_ends_no_blocking_call_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second signal stands for one that arrives between the last instruction and the call."""
     kill, sent = os.kill, []
