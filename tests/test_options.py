@@ -42,7 +42,8 @@ INPUTS = {  # of networks that take more than images, or less than the features 
     "siamese": ["examples=pairs"],
     "text_cnn": ["~feature.inputs.wide"],
 }
-NEEDED = {  # by losses, beside their choice
+NEEDED = {  # by losses and metrics, beside their choice
+    "poisson_deviance": ["loss=poisson", "feature.target.normalize=null"],  # needs predictions above 0
     "contrastive": ["examples=pairs", "architecture=siamese"],
     "cosine_similarity": ["feature.target.key=[progression,bmi]"],
 }
@@ -228,7 +229,7 @@ def fit(group: str, option: str, sides: Iterable[int] = (), more: Iterable[str] 
 def test_an_option_takes_two_steps_and_is_resumed(
     group: str, option: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    words = fit(group, option, more=NEEDED.get(option, []) if group == "loss" else []).words
+    words = fit(group, option, more=NEEDED.get(option, []) if group in ("loss", "metric") else []).words
     if group == "tracking" and option != "none":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{request.getfixturevalue('database')}")
         monkeypatch.setattr("runner.tracking._start_child", InProcessChild)  # a process imports MLflow slowly
