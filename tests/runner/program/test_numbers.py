@@ -37,6 +37,7 @@ VALUES: dict[str, list[Any]] = {
     "piecewise_constant: schedule.warmup": [0.0, 0.05],  # the boundaries come after it
     "schedule.factors": [[0.3, 0.2, 0.1], [0.6, 0.4, 0.2]],
     "join: schedule.boundaries": [[0.05], [0.1]],
+    "linear: schedule.initial": [0.8, 0.5],  # other than `final`
     "schedule.first_decay_steps": [0.04, 0.05],  # so that the steps of the test see the second cycle
     "schedule.t_mul": [1.5, 3.0],
 }
