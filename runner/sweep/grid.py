@@ -71,10 +71,7 @@ def make_axes(
 def _make_axis(key: str, values: Sequence[object] | str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     if isinstance(values, str):
         return _parse_axis(f"{key}={values}", options)
-    axis = Axis(format_override(key, value) for value in values)
-    if len(axis) < 1 or len(set(axis)) < len(axis):
-        raise ConfigError(f"sweep.over.{key}: {'a value is repeated' if axis else 'the list of values is empty'}")
-    return axis
+    return _check_values(f"sweep.over.{key}", Axis(format_override(key, value) for value in values))
 
 
 def count_combinations(axes: Sequence[Axis]) -> int:
@@ -94,12 +91,16 @@ def _parse_axis(text: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
         return Axis([text])
     if not override.is_sweep_override():
         return Axis([text])
-    values = _list_values(override, options)
-    if not values:
+    return _check_values(text, Axis(f"{text.partition('=')[0]}={value}" for value in _list_values(override, options)))
+
+
+def _check_values(text: str, axis: Axis) -> Axis:
+    """The axis. Raises ConfigError if it has no values or repeated ones. `text`: where the values stand."""
+    if not axis:
         raise ConfigError(f"{text}: the list of values is empty")
-    if len(set(values)) < len(values):
+    if len(set(axis)) < len(axis):
         raise ConfigError(f"{text}: a value is repeated")
-    return Axis([f"{text.partition('=')[0]}={value}" for value in values])
+    return axis
 
 
 def _list_values(override: Override, options: Mapping[str, Mapping[str, object]]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from runner.config.check_targets import WEIGHTED, has_member
@@ -87,12 +86,12 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
         axes = [Axis([override]) for override in overrides]
         values = config.values
     else:
-        axes, values = parse_axes(overrides, composer.catalog.files), {}
-        with suppress(ConfigError):  # the composition of all runs reports all problems
-            values = configure([axis[0] for axis in axes], composer).values
+        axes = parse_axes(overrides, composer.catalog.files)
+        values = _compose_first(axes, composer)
     if values and find_several_runs(values, overrides) == OVER:
         axes = make_axes(values["sweep"]["over"], axes, composer.catalog.files)
-    _check_count(axes, composer)
+    if values:
+        _check_count(axes, values)
     count = count_combinations(axes)
     if count > ANNOUNCED_RUNS:
         print_line(f"composing and checking {count:,} runs", error=True)
@@ -183,18 +182,21 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
 
 
-def _check_count(axes: Sequence[Axis], composer: Composer) -> None:
-    """Raises ConfigError for more runs than the sweep's limit. Only the first run is composed, for its limit."""
-    count = count_combinations(axes)
+def _compose_first(axes: Sequence[Axis], composer: Composer) -> dict[str, Any]:
+    """The configuration of the first run. Empty: it isn't valid, which the composition of all runs reports."""
     try:
-        values = configure(list_combinations([Axis(axis[:1]) for axis in axes])[0], composer).values
+        return configure([axis[0] for axis in axes], composer).values
     except ConfigError:
-        if count > Grid.limit:
+        if count_combinations(axes) > Grid.limit:
             raise
-        return  # the composition of all runs reports all problems
+        return {}
+
+
+def _check_count(axes: Sequence[Axis], values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for more runs than the sweep's limit. `values`: the configuration of the first run."""
     grid = Grid(**{name: value for name, value in values["sweep"].items() if name != "_target_"})
     folds = values["folds"] if values["folds"] is not None and values["fold"] is None else 1
-    if problem := grid.find_problem(count * folds):
+    if problem := grid.find_problem(count_combinations(axes) * folds):
         raise ConfigError(problem)
 
 
