@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from components.types import Duration, UserError
@@ -126,6 +127,24 @@ def open_folder(
     if member is None:  # otherwise the sweep's folder has it
         files |= diff_files(tracking)
     return create_folder(root, label, digest, files), False
+
+
+def create_mode_folder(
+    config: Config, data: Data, kind: str, tracking: Mapping[str, Any] = MappingProxyType({})
+) -> RunFolder:
+    """Creates a folder for a mode that trains nothing. Its digest is that of no run, so that no run resumes in it.
+
+    Args:
+        config: the configuration.
+        data: the encoded data.
+        kind: the kind of the folder, which its name starts with.
+        tracking: describes where the record goes. Empty: nowhere.
+    """
+    digest = run_digest(config.values | {"kind": kind}, data.fingerprint)
+    record = describe_run(config, data, digest, tracking)
+    record |= {"kind": kind, "name": f"{kind}_{record['name']}", "title": f"{kind} · {record['title']}"}
+    files = _config_files(replace(config, suggestion=None)) | {"record.json": json.dumps(record, indent=1)}
+    return create_folder(Path(config.values["folder"]), record["name"], digest, files)
 
 
 def find_other_length(config: Config, data: Data, weights_fingerprint: str) -> str | None:

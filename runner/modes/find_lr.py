@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components.closest import join_names
-from runner import yaml_file
 from runner.config.config import Config
 from runner.config.overrides import format_command
 from runner.config.provenance import errors_with_origin
@@ -22,14 +20,14 @@ from runner.display.progress import Progress, make_progress
 from runner.display.report import record_lines
 from runner.display.tables import Section, print_tables
 from runner.errors import LocatedError
+from runner.execution.open_folder import create_mode_folder
 from runner.execution.prepare import build_tracking, make_trainer
 from runner.figures.curves import LOSS, RATE, SMOOTHED_LOSS, SUGGESTED
 from runner.log import LOG
 from runner.override_text import overridden_key
 from runner.platform import cache_folder, start_jax
-from runner.record.description import describe_run
 from runner.record.outbox import Outbox, write_checkpointed_size
-from runner.run_folder import FIND_LR, RunFolder, check_root, create_folder, run_digest, write_summary
+from runner.run_folder import FIND_LR, check_root, write_summary
 from runner.tracking import DELIVERY_SECONDS, describe_view, note_missing
 from runner.training.signals import Signals
 
@@ -101,7 +99,7 @@ def command(config: Config) -> int:
             steps = _prepare(trainer, config, progress)
             with progress.working(f"raising the learning rate in {steps:,} steps"):
                 ramp = run_ramp(trainer, steps, config.values["find_lr"]["decay"])
-        with contextlib.closing(_create_folder(config, trainer, tracking.describe())) as folder:
+        with contextlib.closing(create_mode_folder(config, trainer.data, FIND_LR, tracking.describe())) as folder:
             _record(folder.path, ramp)
             delivery = tracking.start(folder.path)
             delivery.close(DELIVERY_SECONDS)
@@ -186,19 +184,6 @@ def _prepare(trainer: Trainer, config: Config, progress: Progress) -> int:
         progress.note(f"note: {join_names(own)} of update.{groups and groups[0]} keep their own schedules")
     trainer.compile()
     return steps
-
-
-def _create_folder(config: Config, trainer: Trainer, tracking: Mapping[str, Any]) -> RunFolder:
-    """Creates a folder. Its digest is that of no run, so that no run resumes in it."""
-    digest = run_digest(config.values | {"find_lr_mode": True}, trainer.data.fingerprint)
-    record = describe_run(config, trainer.data, digest, tracking)
-    record |= {"kind": FIND_LR, "name": f"find_lr_{record['name']}", "title": f"find_lr · {record['title']}"}
-    files = {
-        "config.yaml": yaml_file.dump(config.values),
-        "overrides.yaml": yaml_file.dump(list(config.overrides)),
-        "record.json": json.dumps(record, indent=1),
-    }
-    return create_folder(Path(config.values["folder"]), record["name"], digest, files)
 
 
 def _record(folder: Path, ramp: Ramp) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from runner import yaml_file
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
-from runner.data.load import Data
 from runner.data.training_order import TrainingOrder
 from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
+from runner.execution.open_folder import create_mode_folder
 from runner.execution.prepare import limit_batches, load_data
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import GRID_COLUMNS, draw_class_balance, draw_image_grid, draw_target_histograms
@@ -26,8 +24,7 @@ from runner.files import write_atomically
 from runner.modes.look import tables
 from runner.modes.look.operations import operations_tables
 from runner.modes.look.view import Examples, View, image_inputs
-from runner.record.description import describe_run
-from runner.run_folder import RunFolder, check_root, create_folder, run_digest, write_summary
+from runner.run_folder import LOOK, check_root, write_summary
 from runner.training.sampling import accumulate_weights
 
 MAX_IMAGES = 32
@@ -67,7 +64,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
     data = view.data
     for text in data.messages:
         progress.note(text)
-    with contextlib.closing(_create_folder(config, data)) as folder:
+    with contextlib.closing(create_mode_folder(config, data, LOOK)) as folder:
         status = "failed"
         try:
             first_batch = order.epoch(0)[: training.batch_size]
@@ -211,16 +208,3 @@ def _draw_classes(view: View, targets: Mapping[str, np.ndarray], figures: Path) 
             title = f"{name}: training examples of each class"
             path = figures / f"classes_{name}{target_suffix(target)}.png"
             draw_image_grid(values, [shorten(str(each), 16) for each in names], title, path, columns=columns)
-
-
-def _create_folder(config: Config, data: Data) -> RunFolder:
-    """Creates a folder. Its digest is that of no run, so that no run resumes in it."""
-    digest = run_digest(config.values | {"look": True}, data.fingerprint)
-    record = describe_run(config, data, digest, {})
-    record |= {"kind": "look", "name": f"look_{record['name']}"}
-    files = {
-        "config.yaml": yaml_file.dump(config.values),
-        "overrides.yaml": yaml_file.dump(list(config.overrides)),
-        "record.json": json.dumps(record, indent=1),
-    }
-    return create_folder(Path(config.values["folder"]), record["name"], digest, files)
