@@ -165,9 +165,7 @@ class Program:
         """The numbers of the run's schedule at some clocks."""
         schedule = self.build_schedule(program_inputs)
         with error_location("schedule"):
-            at = jax.vmap(
-                lambda step, total: schedule.at(Clock(jnp.minimum(step, total - 1), total, clocks.steps_per_epoch))
-            )
+            at = jax.vmap(lambda step, total: _read_schedule(schedule, Clock(step, total, clocks.steps_per_epoch)))
             numbers = at(clocks.step, clocks.total_steps)
         return {name: jnp.asarray(number, jnp.float32) for name, number in numbers.items()}
 
@@ -427,10 +425,8 @@ class Program:
 
         def rates(schedule: Schedule) -> dict[str, jax.Array]:
             with error_location("schedule"):
-                last = rate_inputs.total_steps - 1
-                scheduled = schedule.at(
-                    Clock(jnp.minimum(step, last), rate_inputs.total_steps, rate_inputs.steps_per_epoch)
-                )
+                clock = Clock(step, rate_inputs.total_steps, rate_inputs.steps_per_epoch)
+                scheduled = _read_schedule(schedule, clock)
                 check_rates(scheduled, str(self.static_config["schedule"]["_target_"]))
             scale = jnp.float32(1) if schedule.plateau is None else rate_inputs.scale
             return {**scheduled, "learning_rate": scheduled["learning_rate"] * scale}
@@ -446,3 +442,8 @@ def _check_sizes(node: Any) -> None:
         if isinstance(leaf, int) and abs(leaf) >= 2**63:
             key = jax.tree_util.keystr(path, simple=True, separator=".")
             raise UserError(f"{key}: {format_value(leaf)} is too large. Sizes are smaller than 2^63.")
+
+
+def _read_schedule(schedule: Schedule, clock: Clock) -> Mapping[str, jax.Array]:
+    """The numbers of a schedule at a clock. After its last step, they are those of the last step."""
+    return schedule.at(clock._replace(step=jnp.minimum(clock.step, clock.total_steps - 1)))
