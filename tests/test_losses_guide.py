@@ -1,4 +1,4 @@
-"""The section on losses in the guide to training is current: its commands run, and its table lists every loss."""
+"""The section on losses in the guide to losses and metrics is current: its commands run, and its table is complete."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ from slow import slow_but
 
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "Losses", "What is learned")
+GUIDE = read_guide("losses_and_metrics.md", "Losses", "What is learned")
 QUICK = ("training.limit_batches=2", "training.batch_size=16", "architecture.widths=[4]", "tracking=none", "quiet=true")
 
 

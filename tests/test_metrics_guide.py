@@ -1,4 +1,4 @@
-"""The section on metrics in the guide to training is current: its table lists all options.
+"""The section on metrics in the guide to losses and metrics is current: its table lists all options.
 
 `PYTHONPATH=tests/helpers uv run python tests/test_metrics_guide.py` updates the table. Its command runs with those of
 the section before it, in `test_targets_guide.py`.
@@ -17,7 +17,7 @@ from components.types import TargetSpec, UserError
 from runner.config.catalog import find_options
 from runner.signature.parameters import read_signature
 
-PATH = Path(__file__).parent.parent / "docs/training.md"
+PATH = Path(__file__).parent.parent / "docs/losses_and_metrics.md"
 TABLE = re.compile(r"(<!-- metrics.*? -->\n).*?(<!-- end of metrics -->)", re.DOTALL)
 NAMES = tuple("abcdef")
 TARGETS = {

@@ -9,7 +9,7 @@ from slow import slow_but
 
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "The order", "Losses")
+GUIDE = read_guide("training.md", "The order", "Observers")
 
 
 @pytest.fixture(autouse=True)

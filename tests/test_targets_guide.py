@@ -1,4 +1,4 @@
-"""The section on targets in the guide to training is current: its files and commands run."""
+"""The section on targets in the guide to losses and metrics is current: its files and commands run."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ import runner
 from components.data import Arrays
 from runner.__main__ import main
 
-GUIDE = read_guide("training.md", "What is learned", "Observers")
+GUIDE = read_guide("losses_and_metrics.md", "What is learned")
 QUICK = ("training.limit_batches=1", "training.batch_size=16", "tracking=none", "quiet=true")
 
 

@@ -118,7 +118,7 @@ def plan_targets(
     if masks and len(targets) > 1:
         raise DataError(
             f"data.target=[{','.join(targets)}] lists {masks[0]}, masks of {origin}, beside other columns. For such "
-            "targets, write a feature file with `targets:`, and choose it by feature=… (see docs/training.md)"
+            "targets, write a feature file with `targets:`, and choose it by feature=… (see docs/losses_and_metrics.md)"
         )
     if masks and image is not None:
         options = _make_options("softmax_cross_entropy", ["accuracy", "mean_iou"])
