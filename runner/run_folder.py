@@ -57,6 +57,7 @@ RESULT_NEUTRAL_KEYS = (
     "resume",
     "intervals",
     "metric_slices",
+    "mc_samples",
     "note",
     "quiet",
     "observer",

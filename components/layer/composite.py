@@ -248,10 +248,12 @@ def _explain(error: Exception) -> str:
 def _get_mode_arguments(layer: Layer, train: bool) -> dict[str, bool]:
     """Returns the arguments by which a layer distinguishes training from inference.
 
-    If the layer sets a field of the same name, as `nn.Dropout(deterministic=True)` does, the argument is left out.
+    If the layer sets a field of the same name, as `nn.Dropout(deterministic=True)` does, the argument is left out. With
+    the stream `mc`, of Monte Carlo dropout, no layer is deterministic.
     """
     parameters = inspect.signature(layer.__call__).parameters
     modes = dict.fromkeys(TRUE_IN_TRAINING, train) | dict.fromkeys(TRUE_IN_INFERENCE, not train)
+    modes["deterministic"] = not train and not layer.has_rng("mc")
     return {name: mode for name, mode in modes.items() if name in parameters and getattr(layer, name, None) is None}
 
 

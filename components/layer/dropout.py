@@ -1,4 +1,9 @@
-"""Dropout and noise, of single elements and of whole examples."""
+"""Dropout and noise, of single elements and of whole examples.
+
+All of them act in training, with random keys of the stream `dropout`. In evaluation they act only where the model is
+applied with the stream `mc`, whose keys they draw then: Monte Carlo dropout (Gal and Ghahramani, 2016: Dropout as a
+Bayesian approximation).
+"""
 
 from __future__ import annotations
 
@@ -40,14 +45,14 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
-        if not train or self.rate is None:
+        if self.rate is None or (stream := find_stream(self, train=train)) is None:
             return x
-        return _map_sequences(self._drop, x)
+        return _map_sequences(partial(self._drop, stream), x)
 
-    def _drop(self, x: jax.Array, first: int) -> jax.Array:
+    def _drop(self, stream: str, x: jax.Array, first: int) -> jax.Array:
         axes = {"element": range(x.ndim), "step": range(x.ndim - 1), "channel": (0, x.ndim - 1)}[self.unit]
         shape = tuple(size if axis in axes else 1 for axis, size in enumerate(x.shape))
-        key = self.make_rng("dropout")
+        key = self.make_rng(stream)
         return self._change(x, lambda sample: _draw(sample, key, shape, first))
 
     def _change(self, x: jax.Array, draw: Draw) -> jax.Array:
@@ -107,12 +112,12 @@ class GaussianNoise(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array | Padded, *, train: bool) -> Any:
-        if not train or self.std is None:
+        if self.std is None or (stream := find_stream(self, train=train)) is None:
             return x
-        return _map_sequences(self._add, x)
+        return _map_sequences(partial(self._add, stream), x)
 
-    def _add(self, x: jax.Array, first: int) -> jax.Array:
-        noise = _draw(jax.random.normal, self.make_rng("dropout"), x.shape, first)
+    def _add(self, stream: str, x: jax.Array, first: int) -> jax.Array:
+        noise = _draw(jax.random.normal, self.make_rng(stream), x.shape, first)
         return x + (jnp.asarray(self.std, jnp.float32) * noise).astype(x.dtype)
 
 
@@ -132,10 +137,17 @@ class StochasticDepth(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        if not train or self.rate is None:
+        if self.rate is None or (stream := find_stream(self, train=train)) is None:
             return x
-        key, shape = self.make_rng("dropout"), (x.shape[0],) + (1,) * (x.ndim - 1)
+        key, shape = self.make_rng(stream), (x.shape[0],) + (1,) * (x.ndim - 1)
         return _drop(x, self.rate, lambda sample: sample(key, shape=shape))
+
+
+def find_stream(module: nn.Module, *, train: bool) -> Literal["dropout", "mc"] | None:
+    """The stream of random keys that a layer of dropout or noise draws from. None: it leaves its input as it is."""
+    if train:
+        return "dropout"
+    return "mc" if module.has_rng("mc") else None
 
 
 def _drop(x: jax.Array, rate: Scalar, draw: Draw) -> jax.Array:

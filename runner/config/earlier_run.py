@@ -27,7 +27,10 @@ from runner.credentials import DATA_URI_VARIABLE
 from runner.store_uri import check_recorded_uri, resolve_store_uri
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
-COMMAND_KEYS = ("mode", "run", "output", "folder", "quiet", "convert", "find_lr", "runs", "intervals", "tracking")
+COMMAND_KEYS = (
+    *("mode", "run", "output", "folder", "quiet", "convert", "find_lr", "runs", "intervals", "mc_samples"),
+    "tracking",
+)
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")
 NEW_ROWS_KEY = re.compile(r"data\.(path|query|function)(\..*)?")
 MASKED_LOGIN = re.compile(rf"{re.escape(MASK)}@|[?&;][^=&;]*=?{re.escape(MASK)}")  # in a URI

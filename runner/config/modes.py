@@ -38,11 +38,11 @@ MODES = {
     ),
     "evaluate": Mode(
         "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
-        ("run", "data.split", "data.on_missing", "intervals", "metric_slices"),
+        ("run", "data.split", "data.on_missing", "intervals", "metric_slices", "mc_samples"),
     ),
     "predict": Mode(
         "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)",
-        ("run", "data.split", "data.on_missing", "output"),
+        ("run", "data.split", "data.on_missing", "output", "mc_samples"),
     ),
     "runs": Mode(
         "lists the runs below `folder`; see runs.where=…, runs.sort=…, runs.last=… and runs.columns=…",

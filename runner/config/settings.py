@@ -149,5 +149,6 @@ class Settings:
     calibrate: Literal["temperature"] | None
     metric_slices: tuple[str, ...]
     intervals: Annotated[int, Range(100, 1_000_000)] | None
+    mc_samples: Annotated[int, Range(2, 100_000)] | None
     note: str | None
     quiet: bool

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -14,12 +14,33 @@ from runner.data.batches import gather_rows
 from runner.data.padding import measure_lists
 from runner.data.stacked_columns import stack_columns
 from runner.data.transform import Rows
-from runner.program.parts import ProgramInputs
+from runner.program.forward import random_key
+from runner.program.monte_carlo import Samples, Spread, add_sample, average_samples, make_streams, start_samples
+from runner.program.parts import BuiltParts, ProgramInputs
 from runner.program.program import Program
 from runner.training.evaluator import EVALUATION_SIZE_KEY
 
 BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each
 NO_LOGITS = "the architecture returns no logits, so the run has no outputs to predict"
+
+
+def check_mc_samples(mc_samples: int | None) -> None:
+    """Raises UserError unless a number of samples of Monte Carlo dropout, or None, is allowed."""
+    is_whole = isinstance(mc_samples, int | np.integer) and not isinstance(mc_samples, bool)
+    if mc_samples is not None and not (is_whole and mc_samples >= 2):
+        raise UserError(f"mc_samples is {mc_samples!r}. It must be a whole number, 2 or more, or None.")
+
+
+class RowOutputs(NamedTuple):
+    """The model's outputs for some rows, by the name of each target.
+
+    Attributes:
+        logits: float32 (B, …, outputs).
+        spread: how far the samples of Monte Carlo dropout are apart, whose mean the logits are. Empty: there are none.
+    """
+
+    logits: Mapping[str, Any]
+    spread: Mapping[str, Spread]
 
 
 class PredictFn:
@@ -38,23 +59,28 @@ class PredictFn:
         self.program, self.program_inputs, self.max_batch_size = program, program_inputs, max_batch_size
         self._checks_memory = checks_memory
         self._compiled_logits = jax.jit(self._logits)
+        self._compiled_sample = jax.jit(self._sample)
+        self._compiled_average = jax.jit(self._average)
 
-    def logits(self, pieces: Iterable[Rows], parameters: Any, model_state: Any) -> dict[str, np.ndarray]:
-        """The logits for each row by target, float32 (N, …, outputs), of the arguments of `logits_in_batches`."""
-        batches = [*self.logits_in_batches(pieces, parameters, model_state)]
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    def outputs(self, pieces: Iterable[Rows], parameters: Any, model_state: Any, mc_samples: int | None) -> RowOutputs:
+        """The outputs for all rows. The arguments are those of `outputs_in_batches`."""
+        batches = self.outputs_in_batches(pieces, parameters, model_state, mc_samples)
+        joined: RowOutputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *batches)
+        return joined
 
-    def logits_in_batches(
-        self, pieces: Iterable[Rows], parameters: Any, model_state: Any
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields the logits for consecutive rows by target, float32 (B, …, outputs).
+    def outputs_in_batches(
+        self, pieces: Iterable[Rows], parameters: Any, model_state: Any, mc_samples: int | None
+    ) -> Iterator[RowOutputs]:
+        """Yields the outputs for consecutive rows.
 
         Args:
             pieces: the rows, in pieces that have a multiple of `max_batch_size` rows, but for the last one.
             parameters: the parameters of the model.
             model_state: its state.
+            mc_samples: the number of samples of Monte Carlo dropout, whose mean the outputs are. None: dropout is off.
         """
-        size = 0
+        size, number = 0, 0
+        empty: dict[str, Samples] = {}
         for rows in pieces:
             first_column = next(iter(rows.values()))
             count = row_count(next(iter(first_column.values())))
@@ -64,8 +90,29 @@ class PredictFn:
                 indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
                 self._check_padding(rows, indices)
                 encoded = stack_columns(gather_rows(rows, indices), 1, self.program.column_kinds)
-                logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
-                yield {name: np.asarray(values)[: count - first] for name, values in logits.items()}
+                arguments = self.program_inputs, parameters, model_state, encoded
+                if mc_samples is None:
+                    outputs = RowOutputs(self._compiled_logits(*arguments), {})
+                else:
+                    empty = empty or start_samples(*self._draw(*arguments))  # all batches have the same shape
+                    outputs = self._average_samples(empty, mc_samples, number, *arguments)
+                yield jax.tree.map(lambda values, stop=count - first: np.asarray(values)[:stop], outputs)
+                number += 1
+
+    def _average_samples(
+        self,
+        samples: dict[str, Samples],
+        mc_samples: int,
+        number: int,
+        program_inputs: ProgramInputs,
+        *arguments: Any,
+    ) -> RowOutputs:
+        """Adds samples for the batch of a number to none. Returns their mean, and how far they are apart."""
+        key = random_key(program_inputs, "mc", number)
+        for _ in range(mc_samples):
+            samples = self._compiled_sample(samples, key, program_inputs, *arguments)
+        outputs: RowOutputs = self._compiled_average(program_inputs, samples)
+        return outputs
 
     def _check_padding(self, rows: Rows, indices: np.ndarray) -> None:
         """Raises RunError if the lists of some rows, padded to the longest ones, need more memory than the host has."""
@@ -77,13 +124,31 @@ class PredictFn:
         remedy = f"{padded}.\nShorten the lists of these rows"
         memory.check_need("predicting", batch, needed, free=memory.measure_free_host_memory(), remedy=remedy)
 
-    def _logits(
+    def _logits(self, *arguments: Any) -> dict[str, jax.Array]:
+        _, draw = self._draw(*arguments)
+        return dict(cast("Mapping[str, jax.Array]", draw(None).outputs))
+
+    def _sample(self, samples: Mapping[str, Samples], key: jax.Array, *arguments: Any) -> dict[str, Samples]:
+        """The samples of some rows with one more. The arguments after the random key are those of `_draw`."""
+        parts, draw = self._draw(*arguments)
+        return add_sample(parts, samples, draw, key)
+
+    def _average(self, program_inputs: ProgramInputs, samples: Mapping[str, Samples]) -> RowOutputs:
+        return RowOutputs(*average_samples(self.program.build_parts(program_inputs), samples))
+
+    def _draw(
         self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, encoded: Any
-    ) -> dict[str, jax.Array]:
+    ) -> tuple[BuiltParts, Callable[[jax.Array | None], Output]]:
+        """The parts, and the output of the model as a function of the random key of a sample. None: dropout is off."""
         parts = self.program.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
-        applied: Any = parts.model.apply(variables, encoded, program_inputs.constants, train=False)
-        output: Output = applied[1]  # after the batch
-        if output.outputs is None:
-            raise UserError(NO_LOGITS)
-        return dict(output.outputs)
+
+        def draw(key: jax.Array | None) -> Output:
+            streams = {} if key is None else make_streams(key)
+            model: Any = parts.model
+            _, output = model.apply(variables, encoded, program_inputs.constants, train=False, rngs=streams)
+            if output.outputs is None:
+                raise UserError(NO_LOGITS)
+            return cast("Output", output)
+
+        return parts, draw

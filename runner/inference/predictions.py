@@ -19,6 +19,7 @@ from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
 from runner.display.html import MAX_ROWS, format_html
 from runner.display.numbers import format_number
+from runner.program.monte_carlo import Spread
 from runner.program.objective import decode_logits
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
@@ -39,6 +40,10 @@ class Predictions:
             or (N, outputs), or images, float32 (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
         source: the new rows, as `predict` got them; None: the predictions are for a split.
+        spread: how far the samples of Monte Carlo dropout are apart, by column, each (N, …). `std`: the standard
+            deviation of the prediction of numbers, or of the probability of each class, (N, …, classes). Of classes
+            also the `entropy` of the probabilities, in nats, and `mutual_information`, the part of it that is not in
+            the single samples. Empty: dropout was off.
         place: the columns that say which rows make an example of several rows, such as its time, by name, each (N,).
             The values are those of the row whose number is in `row`: the last one of the inputs. Of pairs, `partner` is
             the number of the second row.
@@ -50,6 +55,7 @@ class Predictions:
     prediction: np.ndarray
     probabilities: np.ndarray | None
     source: Any = None
+    spread: Mapping[str, np.ndarray] = field(default_factory=dict)
     place: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -98,14 +104,17 @@ class Predictions:
         columns |= _number_columns("prediction", self.prediction)
         if self.classes is not None and self.probabilities is not None:
             # A file has its booleans as true and false.
-            texts = (str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes)
-            names = (f"probability_{text}" for text in texts)
-            columns |= dict(zip(names, self.probabilities.T, strict=True))
-        return columns
+            texts = [str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes]
+            columns |= {f"probability_{text}": each for text, each in zip(texts, self.probabilities.T, strict=True)}
+            if "std" in self.spread:
+                columns |= {f"std_{text}": each for text, each in zip(texts, self.spread["std"].T, strict=True)}
+        elif "std" in self.spread:
+            columns |= _number_columns("std", self.spread["std"])
+        return columns | {name: values for name, values in self.spread.items() if name != "std"}
 
     def row_columns(self) -> dict[str, np.ndarray]:
         """The columns that say which row is predicted."""
-        taken = (ROW, "target", "prediction")
+        taken = (ROW, "target", "prediction", *self.spread)
         return {ROW: self.row} | {f"data.{name}" if name in taken else name: each for name, each in self.place.items()}
 
 
@@ -207,6 +216,7 @@ def make_predictions(
     target: np.ndarray | None = None,
     source: Any = None,
     place: Mapping[str, np.ndarray] = MappingProxyType({}),
+    spread: Spread | None = None,
 ) -> Predictions:
     """Predictions from the output of a model.
 
@@ -218,7 +228,9 @@ def make_predictions(
             (N, outputs); None: unknown.
         source: the new rows; None: the predictions are for a split.
         place: as for `Predictions`.
+        spread: how far the samples are apart whose mean the output is. None: it is no mean.
     """
+    columns = {} if spread is None else {name: each for name, each in spread._asdict().items() if each is not None}
     classes = spec.values or spec.classes
     if classes is None:
         return Predictions(
@@ -226,6 +238,7 @@ def make_predictions(
             row=row,
             source=source,
             place=place,
+            spread={name: _squeeze_single_output(each) for name, each in columns.items()},
             target=None if target is None else _squeeze_single_output(target),
             prediction=_squeeze_single_output(decode_logits(spec, logits)),
             probabilities=None,
@@ -236,6 +249,7 @@ def make_predictions(
             row=row,
             source=source,
             place=place,
+            spread=columns,
             target=None if target is None else _list_labels(classes, target),
             prediction=_list_labels(classes, predict_labels(logits)),
             probabilities=compute_label_probabilities(logits),
@@ -247,6 +261,7 @@ def make_predictions(
         row=row,
         source=source,
         place=place,
+        spread=columns,
         target=None if target is None else _name_classes(names, target),
         prediction=names[class_probabilities.argmax(-1)],
         probabilities=class_probabilities,

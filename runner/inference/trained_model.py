@@ -33,7 +33,7 @@ from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
-from runner.inference.predict_fn import NO_LOGITS, PredictFn
+from runner.inference.predict_fn import NO_LOGITS, PredictFn, RowOutputs, check_mc_samples
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
@@ -144,13 +144,18 @@ class TrainedModel:
         )
 
     def evaluate(
-        self, split: str | Mapping[str, Any] | Source = "test", *, on_missing: OnMissing = "error"
+        self,
+        split: str | Mapping[str, Any] | Source = "test",
+        *,
+        on_missing: OnMissing = "error",
+        mc_samples: int | None = None,
     ) -> dict[str, float]:
         """Evaluates the model.
 
         Args:
             split: a split of the run's data, or new rows as for `predict`, with the target.
             on_missing: as for `predict`.
+            mc_samples: as for `predict`: their mean is evaluated.
 
         Returns:
             The loss and metrics, such as `test/loss`, or `new/loss` for new rows. Those of new rows without any value
@@ -161,12 +166,14 @@ class TrainedModel:
             DataError: a value is wrong.
         """
         check_not_forked()
+        check_mc_samples(mc_samples)
         check_on_missing(on_missing, split)
+        weights = self.weights
         if isinstance(split, str):
-            return self._evaluator_for(split).evaluate(split, self.weights.parameters, self.weights.model_state)
+            return self._evaluator_for(split).evaluate(split, weights.parameters, weights.model_state, mc_samples)
         evaluator, place = self._encode_labeled(split, on_missing)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, place)]
-        metrics = evaluator.evaluate(NEW_SPLIT, self.weights.parameters, self.weights.model_state)
+        metrics = evaluator.evaluate(NEW_SPLIT, weights.parameters, weights.model_state, mc_samples)
         defined = {name: value for name, value in metrics.items() if not any(each.includes(name) for each in undefined)}
         if not defined:
             raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
@@ -263,6 +270,7 @@ class TrainedModel:
         *,
         on_missing: OnMissing = "error",
         on_warning: Callable[[str], None] | None = None,
+        mc_samples: int | None = None,
     ) -> Predictions | TargetPredictions:
         """Predicts a split of the run's data, or new rows. With several targets, returns predictions by target name.
 
@@ -276,12 +284,15 @@ class TrainedModel:
                 mean of the training split, and categories are unknown; the gaps are counted in a warning.
             on_warning: called with each sentence about how new rows were read, and each warning of a column, such as
                 about values that training never had. None: they are printed.
+            mc_samples: the number of samples of Monte Carlo dropout, 2 or more. The predictions are their mean, and
+                `Predictions.spread` says how far they are apart. None: dropout is off.
 
         Raises:
-            UserError: a column or the split is missing, or the run has no outputs to predict.
+            UserError: a column or the split is missing, the run has no outputs to predict, or all samples would be
+                equal, because the network has no dropout.
             DataError: a value is wrong; the message names its row and column.
         """
-        self._check_predicted(rows, on_missing)
+        self._check_predicted(rows, on_missing, mc_samples)
         if isinstance(rows, str):
             if images := self.image_targets:
                 raise UserError(
@@ -289,13 +300,15 @@ class TrainedModel:
                     f"Go through model.predict_in_batches({rows!r}), or write PNG files with mode=predict."
                 )
             evaluator = self._evaluator_for(rows)
-            _, outputs = evaluator.evaluate_with_outputs(rows, self.weights.parameters, self.weights.model_state)
+            weights = self.weights
+            _, outputs = evaluator.evaluate_with_outputs(rows, weights.parameters, weights.model_state, mc_samples)
             return self._predict_split(evaluator, rows, evaluator.data.number_rows(rows), outputs)
         rows = as_table(rows)
         with self._encoded(rows, on_missing, on_warning) as (pieces, numbers):
-            logits = self._predict_fn.logits(pieces, self.weights.parameters, self.weights.model_state)
-        count = len(next(iter(logits.values())))
-        return self._make_predictions(np.arange(count) if numbers is None else numbers, logits, {}, rows)
+            weights = self.weights
+            applied = self._predict_fn.outputs(pieces, weights.parameters, weights.model_state, mc_samples)
+        count = len(next(iter(applied.logits.values())))
+        return self._make_predictions(np.arange(count) if numbers is None else numbers, applied, {}, rows)
 
     def predict_in_batches(
         self,
@@ -303,47 +316,55 @@ class TrainedModel:
         *,
         on_missing: OnMissing = "error",
         on_warning: Callable[[str], None] | None = None,
+        mc_samples: int | None = None,
     ) -> Generator[Predictions | TargetPredictions]:
         """Yields the predictions for consecutive rows, such as images that don't fit in memory all at once.
 
         The arguments and the errors are those of `predict`. Errors in the rows are raised when these are reached.
         """
-        self._check_predicted(rows, on_missing)
-        return self._predict_in_batches(rows, on_missing, on_warning)
+        self._check_predicted(rows, on_missing, mc_samples)
+        return self._predict_in_batches(rows, on_missing, on_warning, mc_samples)
 
     def _predict_in_batches(
         self,
         rows: str | Mapping[str, Any] | Source,
         on_missing: OnMissing,
         on_warning: Callable[[str], None] | None,
+        mc_samples: int | None,
     ) -> Generator[Predictions | TargetPredictions]:
         if isinstance(rows, str):
             evaluator = self._evaluator_for(rows)
-            for numbers, outputs in self.outputs_in_batches(rows):
+            for numbers, outputs in self.outputs_in_batches(rows, mc_samples):
                 yield self._predict_split(evaluator, rows, numbers, outputs)
             return
         first, rows = 0, as_table(rows)
         with self._encoded(rows, on_missing, on_warning) as (pieces, all_rows):
             weights = self.weights
-            for logits in self._predict_fn.logits_in_batches(pieces, weights.parameters, weights.model_state):
-                stop = first + len(next(iter(logits.values())))
+            for applied in self._predict_fn.outputs_in_batches(
+                pieces, weights.parameters, weights.model_state, mc_samples
+            ):
+                stop = first + len(next(iter(applied.logits.values())))
                 known_by = np.arange(first, stop) if all_rows is None else all_rows[first:stop]
-                yield self._make_predictions(known_by, logits, {}, rows)
+                yield self._make_predictions(known_by, applied, {}, rows)
                 first = stop
 
-    def outputs_in_batches(self, split: str) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
+    def outputs_in_batches(
+        self, split: str, mc_samples: int | None = None
+    ) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
         """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
         weights = self.weights
-        return self._evaluator_for(split).outputs_in_batches(split, weights.parameters, weights.model_state)
+        evaluator = self._evaluator_for(split)
+        return evaluator.outputs_in_batches(split, weights.parameters, weights.model_state, mc_samples)
 
     @property
     def image_targets(self) -> list[str]:
         """The names of the targets that are images."""
         return [name for name, spec in self.targets.items() if spec.is_image]
 
-    def _check_predicted(self, rows: object, on_missing: OnMissing) -> None:
+    def _check_predicted(self, rows: object, on_missing: OnMissing, mc_samples: int | None) -> None:
         """Raises UserError if rows can't be predicted."""
         check_not_forked()
+        check_mc_samples(mc_samples)
         check_has_target(self.targets, self.folder)
         check_on_missing(on_missing, rows)
         if isinstance(rows, str):
@@ -406,11 +427,15 @@ class TrainedModel:
         self._progress.note(f"note: {sentence}")
 
     def _make_predictions(
-        self, rows: np.ndarray, logits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], source: Any = None
+        self,
+        rows: np.ndarray,
+        outputs: RowOutputs | ExampleOutputs,
+        targets: Mapping[str, np.ndarray],
+        source: Any = None,
     ) -> Predictions | TargetPredictions:
-        place = self._copy_example_keys(rows, source)
+        place, spread = self._copy_example_keys(rows, source), outputs.spread or {}
         predictions = {
-            name: make_predictions(spec, rows, logits[name], targets.get(name), source, place)
+            name: make_predictions(spec, rows, outputs.logits[name], targets.get(name), source, place, spread.get(name))
             for name, spec in self.targets.items()
         }
         return predictions[TARGET] if TARGET in predictions else TargetPredictions(predictions)
@@ -438,7 +463,7 @@ class TrainedModel:
         """The predictions for some rows of a split, from their numbers and outputs."""
         if not all(logits.shape[-1] for logits in outputs.logits.values()):
             raise UserError(NO_LOGITS)
-        return self._make_predictions(numbers, outputs.logits, evaluator.compute_targets(split, outputs.batch))
+        return self._make_predictions(numbers, outputs, evaluator.compute_targets(split, outputs.batch))
 
     def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
         """The predictions for a split by target, with the target and the loss of each example, but those of images."""

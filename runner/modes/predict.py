@@ -107,14 +107,19 @@ def _predict(
     def note_warning(warning: str) -> None:
         progress.note(f"note: {warning}")
 
+    arguments: Any = {
+        "on_missing": config.on_missing,
+        "on_warning": note_warning,
+        "mc_samples": config.values["mc_samples"],
+    }
     if not model.image_targets:
-        return model.predict(rows, on_missing=config.on_missing, on_warning=note_warning)
+        return model.predict(rows, **arguments)
     output = Output(**config.values["output"])
     folder = check_image_folder(Path(str(output.path)), overwrite=output.overwrite)
     targets = {name: model.features.targets[name] for name in model.image_targets}
     constants = {name: model.transform.constants[target_column(name)] for name in targets}
     with (
-        closing(model.predict_in_batches(rows, on_missing=config.on_missing, on_warning=note_warning)) as batches,
+        closing(model.predict_in_batches(rows, **arguments)) as batches,
         progress.working("predicting"),
     ):
         return write_images(batches, targets, constants, folder)

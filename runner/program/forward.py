@@ -16,10 +16,17 @@ from runner.data.stacked_columns import StackedColumns
 from runner.data.steps import flatten_steps
 from runner.errors import error_location
 from runner.program.model import Augment, Model, list_inputs
+from runner.program.monte_carlo import make_streams
 from runner.program.objective import augment, make_targets
 from runner.program.parts import BuiltParts, ProgramInputs
 
-STREAMS = {"init": 0, "train": 1, "augment": 2, "evaluate": 3}  # each use of randomness has its own stream of keys
+STREAMS = {
+    "init": 0,
+    "train": 1,
+    "augment": 2,
+    "evaluate": 3,
+    "mc": 4,
+}  # each use of randomness has its own stream of keys
 
 
 class ForwardPass:
@@ -55,6 +62,7 @@ class ForwardPass:
         step: jax.Array | None,
         part: Any | None = None,
         present: jax.Array | None = None,
+        mc_key: jax.Array | None = None,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
 
@@ -67,6 +75,7 @@ class ForwardPass:
             part: the number of the part of a training batch, or of the batch in an evaluation, which gets random keys
                 of its own. None: there is one.
             present: bool (B,), false for padding. None: no example is padding.
+            mc_key: the random key of a sample of Monte Carlo dropout, in an evaluation. None: dropout is off there.
         """
         batch = self._make_batch(parts, program_inputs, encoded, is_training=step is not None, present=present)
         augment = self._make_augment(parts, program_inputs, step, part)
@@ -75,6 +84,8 @@ class ForwardPass:
             key = _random_key_of_part(program_inputs, "train", step, part)
             mutable = [name for name in variables if name != "params"]
             arguments |= {"train": True, "mutable": mutable, "rngs": {"dropout": key}}
+        elif mc_key is not None:
+            arguments["rngs"] = make_streams(mc_key)
         with error_location("architecture"):
             # The model applies the augmentation, because augmentations change what the layers of the columns return.
             (augmented, output), model_state = parts.model.apply(

@@ -24,6 +24,7 @@ from runner.program.dispatch import is_slow_in_loops, run_uncompiled
 from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
+from runner.program.monte_carlo import Draw, Samples, add_sample, average_samples, start_samples
 from runner.program.objective import (
     Counts,
     ExampleOutputs,
@@ -76,8 +77,11 @@ class Program:
         train: (program inputs, state, data, rows, step count, rate inputs, unfrozen) -> the state after these steps,
             and the metric sums over them. `unfrozen` is static: whether `unfreeze` has returned the state.
         evaluate: (program inputs, parameters, model state, data, rows, mask, number of the batch) -> the metric sums
-            over the rows, and the outputs for each row, without those of targets that are images.
+            over the rows, and the outputs for each row, without those of targets that are images. One more argument
+            may be samples of the same rows, as `sample` returns them: the outputs are then their mean.
         evaluate_images: the same, with them.
+        sample: (samples, random key, program inputs, parameters, model state, data, rows) -> the samples of Monte Carlo
+            dropout of the rows with one more. The key is that of the rows.
         rates: (program inputs, a clock with arrays of steps and total steps (N,)) -> the numbers of the schedule, (N,).
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
             evaluator fills this cache. None: the compiler doesn't report it.
@@ -105,6 +109,7 @@ class Program:
         self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
+        self.sample = jit(self._sample)
         self.rates = jit(self._compute_rates)
         self._constrain_average = jit(self._constrain_average_parameters)
         self._average_schedule_free = jit(average_schedule_free)
@@ -390,20 +395,51 @@ class Program:
         rows: jax.Array,
         mask: jax.Array,
         number: jax.Array | int = 0,
+        samples: Mapping[str, Samples] | None = None,
         *,
         images: bool = False,
     ) -> tuple[StepSums, ExampleOutputs]:
         """The metric sums over the examples `rows` (B,) with a true `mask` (B,), and the outputs for all of them.
 
-        `number` is that of the batch in the evaluation, and `images` as in `example_outputs`.
+        `number` is that of the batch in the evaluation, and `images` as in `example_outputs`. With `samples`, the
+        outputs are the mean of these.
         """
         parts = self.build_parts(program_inputs)
         variables = {"params": parameters, **model_state}
         encoded = take_examples(data, rows)
         batch, output, _ = self.forward(parts, program_inputs, variables, encoded, step=None, part=number, present=mask)
+        spread = None
+        if samples is not None:
+            outputs, spread = average_samples(parts, samples)
+            output = output._replace(outputs=outputs)
         losses = compute_losses(parts, output, batch._replace(weight=None))
         sums = compute_sums(parts, output, batch, losses, training=False)
-        return sums, example_outputs(parts, output, batch, losses, images=images)
+        return sums, example_outputs(parts, output, batch, losses, images=images)._replace(spread=spread)
+
+    def _sample(self, samples: Mapping[str, Samples], key: jax.Array, *arguments: Any) -> dict[str, Samples]:
+        """The samples of some examples with one more. The arguments after the random key are those of `_draw`."""
+        parts, draw = self._draw(*arguments)
+        return add_sample(parts, samples, draw, key)
+
+    def start_samples(self, *arguments: Any) -> dict[str, Samples]:
+        """The samples of some examples before the first one. The arguments are those of `sample` after the key.
+
+        Raises:
+            UserError: the model draws no random numbers, so that all samples would be equal.
+        """
+        return start_samples(*self._draw(*arguments))
+
+    def _draw(
+        self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, data: Any, rows: jax.Array
+    ) -> tuple[BuiltParts, Draw]:
+        """The parts, and the output of the model for the examples `rows` (B,) as a function of a random key."""
+        parts, variables = self.build_parts(program_inputs), {"params": parameters, **model_state}
+        encoded = take_examples(data, rows)
+
+        def draw(key: jax.Array) -> Output:
+            return self.forward(parts, program_inputs, variables, encoded, step=None, mc_key=key)[1]
+
+        return parts, draw
 
     def _build_optimizer(
         self,

@@ -25,7 +25,9 @@ from runner.data.slices import SliceColumn
 from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
+from runner.program.forward import random_key
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
+from runner.program.monte_carlo import Samples
 from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, TeacherInputs, build_augmentations, record_name
 from runner.program.program import Program
@@ -241,10 +243,22 @@ class Evaluator:
             free, remedy = memory.measure_free_host_memory(), describe_longest(lists)
             memory.check_need(f"a batch of {split}", batch, needed, free=free, warn=self.warn_of_memory, remedy=remedy)
 
-    def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
-        """The metrics of a split: {"valid/loss": …, …}."""
+    def evaluate(
+        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
+    ) -> dict[str, float]:
+        """The metrics of a split: {"valid/loss": …, …}.
+
+        Args:
+            split: the split.
+            parameters: the parameters of the model.
+            model_state: its state.
+            mc_samples: the number of samples of Monte Carlo dropout, whose mean is evaluated. None: dropout is off.
+
+        Raises:
+            UserError: the samples would be equal, because the model draws no random numbers.
+        """
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples)
             sums = [batch_sums for batch_sums, _, _ in batches]
             return self.compute_metrics(add_sums({}, sums, self.metrics), split)
 
@@ -253,12 +267,15 @@ class Evaluator:
         return compute_metrics(sums, self.metrics, split, self.loss_weights)
 
     def evaluate_with_outputs(
-        self, split: str, parameters: Any, model_state: Any
+        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
     ) -> tuple[dict[str, float], ExampleOutputs]:
-        """The metrics of a split, and the outputs for each of its rows, in the order of the split."""
+        """The metrics of a split, and the outputs for each of its rows, in the order of the split.
+
+        The arguments are those of `evaluate`.
+        """
         sums, outputs = [], []
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state)
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples)
             for batch_sums, batch_outputs, mask in batches:
                 sums.append(batch_sums)
                 outputs.append(jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], batch_outputs))
@@ -266,27 +283,38 @@ class Evaluator:
             return metrics, jax.tree.map(lambda *pieces: np.concatenate(pieces), *outputs)
 
     def outputs_in_batches(
-        self, split: str, parameters: Any, model_state: Any
+        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
     ) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
         """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
         numbers, first = self.data.number_rows(split), 0
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, images=True)
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples, images=True)
             for _, outputs, mask in batches:
                 stop = first + int(mask.sum())
                 yield numbers[first:stop], jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], outputs)
                 first = stop
 
     def _evaluate_batches(
-        self, rows: np.ndarray, parameters: Any, model_state: Any, *, images: bool = False
+        self,
+        rows: np.ndarray,
+        parameters: Any,
+        model_state: Any,
+        mc_samples: int | None = None,
+        *,
+        images: bool = False,
     ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
         """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
         name = "the evaluation of images" if images else "the evaluation"
+        name += "" if mc_samples is None else " of samples"
         function = self.program.evaluate_images if images else self.program.evaluate
         size = self.evaluation_batch_size
+        empty: dict[str, Samples] = {}
         for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
-            examples = chunk.data, chunk.rows[0], chunk.mask, np.int32(number)
-            arguments = self.program_inputs, parameters, model_state, *examples
+            inputs = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0]
+            arguments: tuple[Any, ...] = *inputs, chunk.mask, np.int32(number)
+            if mc_samples is not None:
+                empty = empty or self.program.start_samples(*inputs)  # all batches have the same shape
+                arguments = *arguments, self._draw_samples(empty, mc_samples, number, *inputs)
             need = self.compile_function(name, function, chunk, *arguments)
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_memory_checked:
@@ -295,6 +323,15 @@ class Evaluator:
                 self._is_memory_checked = True
             sums, outputs = function(*arguments)
             yield sums, outputs, chunk.mask
+
+    def _draw_samples(
+        self, samples: dict[str, Samples], mc_samples: int, number: int, *inputs: Any
+    ) -> dict[str, Samples]:
+        """Adds samples for a batch to none. The inputs are those of `Program.sample` after the random key."""
+        key = random_key(self.program_inputs, "mc", number)
+        for _ in range(mc_samples):
+            samples = self.program.sample(samples, key, *inputs)
+        return samples
 
     def compute_targets(self, split: str, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """The targets of rows by name, as `decode_targets` returns them.
