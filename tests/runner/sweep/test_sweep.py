@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays
@@ -265,10 +266,10 @@ def test_an_interrupted_sweep_is_resumed(monkeypatch: pytest.MonkeyPatch) -> Non
             self.signals.received = signal.SIGINT
         return fit(self, *arguments)
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, returning_handlers() as received:
         patched.setattr(Trainer, "fit", interrupt_second)
         first = runner.multirun(*words, source=source())
-    assert first.status == "interrupted"
+    assert (first.status, first.signal, received) == ("interrupted", signal.SIGINT, [signal.SIGINT])
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
     started = []
     execute = runner.execution.execute.execute_with_signals
