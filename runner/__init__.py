@@ -52,9 +52,9 @@ def run(
     For a table without an experiment, feature columns, loss, metrics, architecture and optimizer are inferred, as for
     a file: `run(data=frame, target="price")`. An experiment keeps its feature columns, and reads them in the table.
 
-    Ctrl-C and SIGTERM go to their handlers once the run has saved its state: the first one raises KeyboardInterrupt, the
-    second one ends the process. After a handler of the caller that returns, the result has the status `interrupted`.
-    The same call resumes the run.
+    Ctrl-C and SIGTERM go to their handlers once the run has saved its state: the first one raises KeyboardInterrupt,
+    the second one ends the process. After a handler of the caller that returns, the result has the status
+    `interrupted`. The same call resumes the run.
 
     Args:
         words: `key=value`, as on the command line, or mappings of values by dotted key.
