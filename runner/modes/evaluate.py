@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from runner.modes.predict import (
 if TYPE_CHECKING:
     from runner.config.config import Config
     from runner.inference.trained_model import TrainedModel
+    from runner.training.slices import Slice
 
 
 NEW_ROWS = "new rows"  # in titles
@@ -46,12 +47,14 @@ def command(config: Config) -> int:
         if new_rows is not None:
             note_readings(new_rows, model, progress)
             with explain_errors_in_new_rows(config, with_target=True):
-                slices = _evaluate_slices(model, new_rows, config)
-                metrics = model.evaluate(new_rows, on_missing=config.on_missing)
+                columns, on_missing = config.values["metric_slices"], config.on_missing
+                evaluation = model.evaluate_once(new_rows, columns=columns, on_missing=on_missing)
         else:
             split = config.split or model.default_split
-            slices = _evaluate_slices(model, split, config)
-            metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
+            columns, resamples = config.values["metric_slices"], config.values["intervals"]
+            evaluation = model.evaluate_once(split, resamples=resamples, columns=columns)
+    metrics, intervals, _ = evaluation
+    slices = _describe_slices(model, NEW_ROWS if new_rows is not None else split, evaluation.slices, config)
     if new_rows is not None:
         _print_metrics_of_rows(config, metrics, model, slices)
         return 0
@@ -69,14 +72,12 @@ def command(config: Config) -> int:
     return 0
 
 
-def _evaluate_slices(model: TrainedModel, rows: Any, config: Config) -> dict[str, Any]:
+def _describe_slices(model: TrainedModel, split: str, slices: Sequence[Slice], config: Config) -> dict[str, Any]:
     """The slices of a split or of new rows, as entries of a summary."""
-    if not (names := config.values["metric_slices"]):
+    if not config.values["metric_slices"]:
         return {}
     from runner.run_folder import read_summary
 
-    slices = model.evaluate_slices(rows, names, on_missing=config.on_missing)
-    split = rows if isinstance(rows, str) else NEW_ROWS
     keys = read_summary(model.folder)
     ranking = {"monitor": config.values["training"]["monitor"], "higher_is_better": keys.get("higher_is_better", False)}
     return {"slices": {split: [each.to_plain() for each in slices]}, **ranking}
