@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from components.paths import EMBEDDINGS, WEIGHTS, leaves_with_paths, map_matching, matches_any
-from components.types import FieldError, Range, Scalar, UserError
+from components.types import FieldError, Range, Scalar, UserError, is_above, shortest_decimal
 
 EPSILON = 1e-7  # added to norms, as in Keras
 PROJECTIONS = tuple(f"**/{name}/kernel" for name in ("query", "key", "value"))
@@ -91,8 +91,9 @@ class MinMaxNorm:
     axis: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.low, float | int) and isinstance(self.high, float | int) and self.low > self.high:
-            raise FieldError("low", f"{self.low} is above `high`, {self.high}. Choose a smaller one.")
+        if is_above(self.low, self.high):
+            text = f"{shortest_decimal(self.low)} is above `high`, {shortest_decimal(self.high)}."
+            raise FieldError("low", f"{text} Choose a smaller one.")
 
     def __call__(self, parameters: Any) -> Any:
         leaves = dict(leaves_with_paths(parameters))

@@ -50,7 +50,8 @@ def _explain(error: Exception, uri: str) -> DataError:
     if isinstance(cause, FileNotFoundError) or status in (404, 410):
         return MissingFileError(f"there is no file {name}; correct the path", (uri,))
     answer = f"{status} {getattr(cause, 'message', '')}".strip() if status is not None else str(cause)
-    message = OPERATION.sub("", _hide_in_message(answer, uri) or type(cause).__name__).rstrip(".")
+    hidden = OPERATION.sub("", _hide_in_message(answer, uri))
+    message = _leave_out(name, hidden) or type(cause).__name__
     if isinstance(cause, PermissionError) or status in (401, 403) or "credential" in message.lower():
         variables = CREDENTIALS.get(uri.partition("://")[0].lower())
         remedy = f"Set {variables}, or" if variables else "Write user:password@ before the host, or"
@@ -58,10 +59,16 @@ def _explain(error: Exception, uri: str) -> DataError:
             f"{name} can't be read without permission: {message}. {remedy} log in as its package describes."
         )
     if isinstance(cause, OSError) and cause.filename is not None:
-        message = f"{cause.strerror} ({cause.filename})"
+        message = str(cause.strerror) if str(cause.filename) in uri else f"{cause.strerror} ({cause.filename})"
     if len(message) > MAX_MESSAGE:
         message = f"{message[:MAX_MESSAGE]} …"
     return DataError(f"{name} can't be fetched: {message}. Try again, or correct the path.")
+
+
+def _leave_out(address: str, message: str) -> str:
+    """A message without an address, which the error starts with already."""
+    place = rf"[('\"]*{re.escape(address.rstrip('/'))}/?(?![\w./?-])[)'\"]*:?"
+    return " ".join(re.sub(place, "", message).split()).strip(" .:,")
 
 
 def _hide_in_message(message: str, uri: str) -> str:

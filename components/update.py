@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from components.paths import WEIGHTS, check_patterns, map_matching, matches_any
-from components.types import Duration, Group, Range, Scalar, UserError, Variables
+from components.types import Duration, FieldError, Group, Range, Scalar, UserError, Variables
 
 __all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "Prune", "SkipNonfinite"]
 
@@ -125,19 +125,19 @@ class Groups:
 
     def __init__(self, **groups: Group) -> None:
         if DEFAULT_GROUP in groups:
-            raise UserError(f"the group {DEFAULT_GROUP} holds the parameters of no other group. Choose another name.")
+            raise FieldError(DEFAULT_GROUP, "this group holds the parameters of no other one. Choose another name.")
         self.groups: Mapping[str, Group] = groups
 
     def assign(self, paths: Sequence[str]) -> dict[str, str]:
         assigned = dict.fromkeys(paths, DEFAULT_GROUP)
         for name, group in self.groups.items():
             if not group["paths"]:
-                raise UserError(f"the group {name} has no patterns. List some as `paths`, or leave the group out.")
+                raise FieldError(f"{name}.paths", "the group has no patterns. List some, or leave the group out.")
             check_patterns(group["paths"], paths, f"{name}.paths")
             rest = [path for path, owner in assigned.items() if owner == DEFAULT_GROUP]
             own = _select(rest, group["paths"])
             if not own:
-                raise UserError(f"the group {name} has no parameter, because the groups before it have them all.")
+                raise FieldError(name, "the group has no parameter, because the groups before it have them all.")
             assigned |= dict.fromkeys(own, name)
         return assigned
 

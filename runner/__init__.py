@@ -52,7 +52,9 @@ def run(
     For a table without an experiment, feature columns, loss, metrics, architecture and optimizer are inferred, as for
     a file: `run(data=frame, target="price")`. An experiment keeps its feature columns, and reads them in the table.
 
-    Ctrl-C saves the run and returns a result with the status `interrupted`. The same call resumes the run.
+    Ctrl-C and SIGTERM go to their handlers once the run has saved its state: the first one raises KeyboardInterrupt,
+    the second one ends the process. After a handler of the caller that returns, the result has the status
+    `interrupted`. The same call resumes the run.
 
     Args:
         words: `key=value`, as on the command line, or mappings of values by dotted key.
@@ -66,6 +68,7 @@ def run(
         UserError: an error that the caller can fix.
         PartError: a user-defined part raised an exception, which is the cause of this one.
         RunError, Exception: any other failure, which the run's folder records too.
+        KeyboardInterrupt: Ctrl-C interrupted the run, and the caller has no handler of SIGINT.
     """
     from components.types import UserError
     from runner.config.compose import configure
@@ -96,8 +99,8 @@ def multirun(
 ) -> SweepResult:
     """Runs every combination of values and ranks the runs: `multirun("experiment=digits_cnn", "seed=1,2")`.
 
-    Ctrl-C saves the sweep and returns a result with the status `interrupted`. The same call resumes the sweep. A failed
-    run doesn't stop the others; its outcome holds the error.
+    Ctrl-C and SIGTERM go to their handlers once the sweep has saved its state, as for `run`. The same call resumes the
+    sweep. A failed run doesn't stop the others; its outcome holds the error.
 
     Args:
         words: `key=value,value`, as after `titrate -m` on the command line, or mappings of one value by dotted key.

@@ -56,8 +56,10 @@ def error_location(key: str) -> Iterator[None]:
     except (ConfigError, LocatedError):
         raise
     except UserError as error:
-        located = f"{key}.{error.field}" if isinstance(error, FieldError) else key
-        raise LocatedError(located, locate_settings(str(error), key)) from error
+        if not isinstance(error, FieldError):
+            raise LocatedError(key, locate_settings(str(error), key)) from error
+        part = f"{key}.{error.part}" if error.part else key
+        raise LocatedError(f"{key}.{error.field}", locate_settings(error.message, part)) from error
     except (Exception, SystemExit) as error:  # SystemExit: `sys.exit` in a part must not end a run with success
         if (part_error := as_part_error(error)) is None or part_error is error:
             raise

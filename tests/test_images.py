@@ -16,6 +16,7 @@ import numpy as np
 import pandas
 import PIL.Image
 import pytest
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays, ImageFolders
@@ -393,7 +394,7 @@ def test_random_crops_are_resumed_within_an_epoch_with_the_same_bits(
     words = ("data=images", f"data.path={mixed}", *STEP, CROPS)
     whole = runner.run(*words)
     assert {record["train/loss"] for record in whole.records} != set()
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, returning_handlers():
         original = order.epoch_order
 
         def interrupt(rows: np.ndarray, seed: int, epoch: int, **options: Any) -> order.EpochOrder:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from disk import Killed, stopping
 from killing import killed_after
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays
@@ -446,7 +447,7 @@ def test_steps_before_an_extension_between_evaluations_keep_their_rates(
             signal.raise_signal(signal.SIGINT)
         return sums
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, returning_handlers():
         patched.setattr(dispatch, "STEPS_PER_DISPATCH", 1)
         patched.setattr(Trainer, "_dispatch", interrupt)
         first = run(*words, "training.steps=7")

@@ -8,13 +8,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from delivery import InProcessChild
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays
@@ -214,8 +216,9 @@ def test_a_full_disk_stops_the_run_and_the_same_command_resumes_it(
     assert summary(folder)["status"] == "finished"
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signals = signal.SIGTERM) -> None:
-    """Sends a signal at the start of an epoch, counted from 0."""
+@contextmanager
+def interrupted_at(epoch: int, number: signal.Signals = signal.SIGTERM) -> Iterator[list[int]]:
+    """Sends a signal at the start of an epoch, counted from 0. The run returns its result."""
     from runner.data import order, training_order
 
     def epoch_order(rows: np.ndarray, seed: int, current: int, **options: Any) -> order.EpochOrder:
@@ -223,7 +226,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, epoch: int, number: signal.Signal
             os.kill(os.getpid(), number)
         return order.epoch_order(rows, seed, current, **options)
 
-    monkeypatch.setattr(training_order, "epoch_order", epoch_order)
+    with pytest.MonkeyPatch.context() as patched, returning_handlers() as received:
+        patched.setattr(training_order, "epoch_order", epoch_order)
+        yield received
 
 
 LAYERS = "[{_target_: components.layer.Conv, features: 2, kernel: 3}, {_target_: components.layer.Flatten}]"
@@ -254,12 +259,11 @@ def long(*overrides: str, kind: str = "convolutions") -> Result:
 @pytest.mark.parametrize("kind", LONG)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_saves_at_a_signal_within_an_epoch_and_the_same_command_resumes_it(
-    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, kind: str
+    number: signal.Signals, kind: str
 ) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 2, number)
+    with interrupted_at(2, number) as received:
         stopped = long(kind=kind)
-    assert (stopped.status, stopped.signal) == ("interrupted", number)
+    assert (stopped.status, stopped.signal, received) == ("interrupted", number, [number])
     assert summary(stopped.folder)["stopped_by"] == number.name
     step = int(sorted((stopped.folder / "checkpoints").glob("step*"))[-1].stem[5:])
     epoch = stopped.records[0]["step"]
@@ -273,11 +277,53 @@ def test_a_run_saves_at_a_signal_within_an_epoch_and_the_same_command_resumes_it
     assert f"resuming from step {step}" in (resumed.folder / "log.txt").read_text()
 
 
-def test_a_new_run_says_which_interrupted_run_differs_only_in_its_length(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def exit_at_once(number: int, frame: Any) -> None:
+    sys.exit(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "handler", "raised"),
+    [(signal.SIGINT, signal.default_int_handler, KeyboardInterrupt), (signal.SIGTERM, exit_at_once, SystemExit)],
+)
+def test_a_signal_goes_to_the_caller_of_a_run_once_it_has_saved(
+    number: signal.Signals, handler: Any, raised: type[BaseException]
 ) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 1)
+    with interrupted_at(1, number):
+        signal.signal(number, handler)
+        with pytest.raises(raised):
+            quick()
+    (folder,) = Path("outputs").iterdir()
+    assert (summary(folder)["status"], summary(folder)["stopped_by"]) == ("interrupted", number.name)
+    assert list((folder / "checkpoints").glob("step*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["run", "multirun"])
+def test_sigterm_ends_a_script_after_its_run_has_saved(call: str) -> None:
+    """The loop doesn't go on with the next run, and what is printed is not lost in a buffer."""
+    code = f"""if True:
+        import os, signal, numpy, runner
+        from runner.training.trainer import Trainer
+        evaluate = Trainer.evaluate
+        def interrupt(*given):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate(*given)
+        Trainer.evaluate = interrupt
+        data = {{"x": numpy.arange(40.0), "y": numpy.arange(40) % 3}}
+        for seed in range(3):
+            runner.{call}("tracking=none", "training.epochs=2", f"seed={{seed}}", data=data, target="y")
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGTERM, ended.stderr
+    (folder,) = Path("outputs").iterdir()
+    assert (summary(folder)["status"], summary(folder)["stopped_by"]) == ("interrupted", "SIGTERM")
+    assert "the same command" in ended.stdout
+
+
+def test_a_new_run_says_which_interrupted_run_differs_only_in_its_length(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with interrupted_at(1):
         stopped = long()
     hint = f"differs only in training.max_minutes: resume={stopped.folder.name} continues it"
     long("training.max_minutes=0.001", "quiet=false")
@@ -286,9 +332,8 @@ def test_a_new_run_says_which_interrupted_run_differs_only_in_its_length(
     assert hint not in capsys.readouterr().out
 
 
-def test_resuming_with_other_code_or_versions_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 1)
+def test_resuming_with_other_code_or_versions_is_a_warning() -> None:
+    with interrupted_at(1):
         stopped = long()
     path = stopped.folder / "record.json"
     record = json.loads(path.read_text())
@@ -303,9 +348,8 @@ def test_resuming_with_other_code_or_versions_is_a_warning(monkeypatch: pytest.M
     assert "flax was" not in log
 
 
-def test_a_run_with_a_damaged_last_checkpoint_is_resumed_from_the_previous_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 3)
+def test_a_run_with_a_damaged_last_checkpoint_is_resumed_from_the_previous_one() -> None:
+    with interrupted_at(3):
         stopped = long()
     last = sorted((stopped.folder / "checkpoints").glob("step*"))[-1]
     last.write_bytes(last.read_bytes()[:-100])
@@ -317,9 +361,8 @@ def test_a_run_with_a_damaged_last_checkpoint_is_resumed_from_the_previous_one(m
     assert points(resumed.folder) == points(reference.folder)
 
 
-def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 1)
+def test_resume_by_name_allows_more_epochs_but_no_other_configuration() -> None:
+    with interrupted_at(1):
         stopped = long()
     with pytest.raises(UserError, match=r"its configuration differs:\n  learning_rate: was 0.001, is now 0.01"):
         long(f"resume={stopped.folder.name}", "learning_rate=0.01")
@@ -336,10 +379,9 @@ def test_resume_by_name_allows_more_epochs_but_no_other_configuration(monkeypatc
         long(f"resume={stopped.folder.name}", "training.epochs=7")
 
 
-def test_a_command_does_not_resume_a_run_that_was_extended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_does_not_resume_a_run_that_was_extended() -> None:
     finished = long()
-    with monkeypatch.context() as patched:
-        interrupt(patched, 6)
+    with interrupted_at(6):
         assert long(f"resume={finished.folder.name}", "training.epochs=8").status == "interrupted"
     again = long()
     assert again.folder != finished.folder
@@ -366,8 +408,7 @@ def test_more_steps_than_an_int32_counts_are_an_error() -> None:
 def test_resuming_with_changed_code_of_the_model_is_an_error_and_keeps_the_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with monkeypatch.context() as patched:
-        interrupt(patched, 1)
+    with interrupted_at(1):
         stopped = long()
     from components.layer import Conv
 

@@ -20,7 +20,10 @@ from components.types import UserError
 from runner import figures
 from runner.__main__ import main
 from runner.data.slices import MISSING
+from runner.inference import trained_model
 from runner.tracking.names import name_final_metric, name_slices
+from runner.training import example_sums
+from runner.training.evaluator import Evaluator
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -168,17 +171,51 @@ def test_a_column_that_makes_no_slices_is_an_error_before_the_run(names: list[st
     assert not Path("outputs").exists()
 
 
-def test_the_commands_of_a_table_print_slices(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions that take long, as they are called."""
+    called: list[str] = []
+    functions = (
+        *((Evaluator, "_evaluate_batches"), (trained_model, "encode_labeled")),
+        *((example_sums, "_sum_losses"), (example_sums, "_sum_metrics")),
+    )
+    for owner, name in functions:
+        function = getattr(owner, name)
+
+        def call(*given: Any, name: str = name, function: Any = function, **options: Any) -> Any:
+            called.append(name.removeprefix("_"))
+            return function(*given, **options)
+
+        monkeypatch.setattr(owner, name, call)
+    return called
+
+
+def test_the_commands_of_a_table_print_slices_and_apply_the_model_once(
+    capsys: pytest.CaptureFixture[str], calls: list[str]
+) -> None:
     random = np.random.default_rng(0)
     lines = [f"{a:.3f},{'red' if a > 0.3 else 'blue'},{a * 2:.3f}" for a in random.normal(size=120)]
     Path("table.csv").write_text("\n".join(["a,color,price", *lines]) + "\n")
-    words = ["data=csv", "data.path=table.csv", "data.target=price", "training.epochs=1", "tracking=none"]
+    words = [
+        "data=csv",
+        "data.path=table.csv",
+        "data.target=price",
+        "training.epochs=1",
+        "tracking=none",
+        "data.valid=40",
+    ]
     assert main([*words, "metric_slices=[color]", "architecture.widths=[4]"]) == 0
     assert "test by color, the worst loss first" in capsys.readouterr().out
-    assert main(["mode=evaluate", "run=last", "data.split=valid", "intervals=null"]) == 0
-    assert "valid by color, the worst loss first" in capsys.readouterr().out
+    calls.clear()
+    assert main(["mode=evaluate", "run=last", "data.split=valid", "intervals=100"]) == 0
+    printed = capsys.readouterr().out
+    assert "valid by color, the worst loss first" in printed
+    assert " to " in printed, "there are intervals"
+    assert calls == ["evaluate_batches", "sum_losses", "sum_metrics"]
+    calls.clear()
     assert main(["mode=evaluate", "run=last", "data.path=table.csv", "metric_slices=[color]"]) == 0
     assert "new rows by color, the worst loss first" in capsys.readouterr().out
+    assert calls == ["encode_labeled", "evaluate_batches", "sum_losses", "sum_metrics"]
     assert main(["mode=evaluate", "run=last", "metric_slices=[]"]) == 0
     assert " by color" not in capsys.readouterr().out
 

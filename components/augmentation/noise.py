@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from components.augmentation.images import describe, is_float, is_images, require_images, where_drawn
-from components.types import Batch, Range, Scalar, UserError
+from components.types import Batch, FieldError, Range, Scalar, UserError
 
 Area: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 
@@ -72,7 +72,7 @@ class Erase:
 
     def __post_init__(self) -> None:
         if self.area[0] > self.area[1]:
-            raise UserError(f"`area` (={list(self.area)}) has the smallest share of the area first")
+            raise FieldError("area", f"{list(self.area)} has the smallest share of the area first")
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         require_images("erase", batch)

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.data.table import Table
-from components.types import DataError, Range, UserError
+from components.types import DataError, FieldError, Range
 
 _ROW_COUNTS = {"digits": 1797, "diabetes": 442, "breast_cancer": 569, "iris": 150, "wine": 178}
 
@@ -37,7 +37,7 @@ class ScikitLearn(Table):
     def __post_init__(self) -> None:
         if self.name not in _ROW_COUNTS:
             hint = suggest_name(self.name, _ROW_COUNTS)
-            raise UserError(f"`name` (={self.name!r}) is no data set of scikit-learn. {hint}")
+            raise FieldError("name", f"{self.name!r} is no data set of scikit-learn. {hint}")
 
     def content_digest(self) -> str:
         """The name of the data set and the version of scikit-learn, which determine the rows. No hash is needed."""

@@ -15,6 +15,7 @@ from components.times import NEED_TIME, parse_texts
 from components.types import (
     Block,
     DataError,
+    FieldError,
     FoundExamples,
     Ragged,
     Range,
@@ -85,7 +86,7 @@ class Windows:
         for name in ("gap", "known_ahead"):
             if (value := getattr(self, name)) and self.horizon is None:
                 text = ", ".join(value) if isinstance(value, tuple) else value
-                raise UserError(f"`{name}` (={text}) needs `horizon`, the number of rows of targets")
+                raise FieldError(name, f"{text} needs `horizon`, the number of rows of targets")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -242,9 +243,10 @@ class Windows:
             return target
         if target.kind != "real" or target.is_image:
             what = "an image" if target.is_image else f"one of {len(target.classes or ())} classes"
-            raise UserError(
-                f"`horizon` (={self.horizon}) needs a target of numbers, and the target is {what}. Choose a target of "
-                "numbers, or set `horizon=null`: then the last row of a window has the target."
+            raise FieldError(
+                "horizon",
+                f"{self.horizon} needs a target of numbers, and the target is {what}. Choose a target of "
+                "numbers, or set `horizon=null`: then the last row of a window has the target.",
             )
         scaled, steps = target.scaled_difference, self.horizon
         if scaled is not None:

@@ -13,7 +13,7 @@ from components.feature.base.values import CategoryValues, read_values
 from components.feature.text.fingerprint import cross, cross_ragged, fingerprint64, to_buckets
 from components.feature.text.string_ops import map_strings
 from components.ragged import Layout, layout_of
-from components.types import Block, Constants, DataError, Encoded, Ragged, Range, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, FieldError, Ragged, Range, Strings, UserError, Values
 
 
 class CrossPart(NamedTuple):
@@ -69,7 +69,7 @@ class Crossed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(" x ".join(self.keys), self.buckets)
         if len(self.keys) < 2:
-            raise UserError(f"a cross needs two or more columns, got {', '.join(self.keys) or 'none'}")
+            raise FieldError("keys", f"a cross needs two or more columns, got {', '.join(self.keys) or 'none'}")
         _check_distinct(self.keys)
 
     @property

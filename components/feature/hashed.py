@@ -14,7 +14,7 @@ from components.feature.text.fingerprint import fingerprint64, format_integers, 
 from components.feature.text.siphash import siphash
 from components.feature.text.string_ops import map_strings, to_strings
 from components.feature.text.vocabulary_index import build_index, look_up
-from components.types import Block, Constants, Encoded, Range, Strings, UserError, Values
+from components.types import Block, Constants, Encoded, FieldError, Range, Strings, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Hashed(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.mask is not None and self.buckets < 2:
-            fault = f"buckets={self.buckets} leaves no id for other values than `mask`"
-            raise UserError(f"column `{self.key}`: {fault}; at least 2 are needed")
+            fault = f"{self.buckets} leaves no id for other values than `mask`"
+            raise FieldError("buckets", f"{fault}; at least 2 are needed")
 
     @property
     def keys(self) -> tuple[str, ...]:

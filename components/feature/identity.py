@@ -12,7 +12,7 @@ from components.feature.base.column import Categorical, check_buckets
 from components.feature.base.raw import CORRECT
 from components.feature.base.values import NO_ID, read_values
 from components.feature.text.string_ops import format_category
-from components.types import Block, Constants, DataError, Encoded, Range, Remedy, Strings, UserError, Values
+from components.types import Block, Constants, DataError, Encoded, FieldError, Range, Remedy, Strings, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Identity(Categorical):
     def __post_init__(self) -> None:
         check_buckets(self.key, self.buckets)
         if self.default is not None and not 0 <= self.default < self.buckets:
-            raise UserError(f"column `{self.key}`: default={self.default} must be an id, 0 to {self.buckets - 1}")
+            raise FieldError("default", f"{self.default} must be an id, 0 to {self.buckets - 1}")
 
     @property
     def keys(self) -> tuple[str, ...]:

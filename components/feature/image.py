@@ -38,6 +38,7 @@ from components.types import (
     DataError,
     DecodedRows,
     Encoded,
+    FieldError,
     PixelRange,
     Ragged,
     Range,
@@ -113,13 +114,13 @@ class Image:
             )
         if self.crop_area is not None:
             if self.decode == "once":
-                raise UserError(
-                    "`crop_area` needs images that are decoded for each step; set `decode=step` or `decode=null`"
+                raise FieldError(
+                    "crop_area", "needs images that are decoded for each step; set `decode=step` or `decode=null`"
                 )
             if self.size is None:
-                raise UserError("`crop_area` needs the size to which crops are resized; set `size`")
+                raise FieldError("crop_area", "needs the size to which crops are resized; set `size`")
             if self.crop_area[0] > self.crop_area[1]:
-                raise UserError(f"`crop_area` (={list(self.crop_area)}) has the smallest share of the area first")
+                raise FieldError("crop_area", f"{list(self.crop_area)} has the smallest share of the area first")
         check_has_size(self.size, {"resize": self.resize != "stretch", "draft": self.draft})
 
     @property
@@ -273,7 +274,7 @@ class ImageTarget(Image):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crop_area is not None:
-            raise UserError("`crop_area` would cut another part of the target than of the input; leave it out")
+            raise FieldError("crop_area", "would cut another part of the target than of the input; leave it out")
 
     def fit(self, results: Mapping[str, Any], parents: Mapping[str, Constants]) -> Constants:
         fitted = super().fit(results, parents)

@@ -29,6 +29,7 @@ from components.types import (
     Block,
     Constants,
     Encoded,
+    FieldError,
     MultiHot,
     Padded,
     Ragged,
@@ -67,9 +68,7 @@ class Indicator:
 
     def __post_init__(self) -> None:
         if self.sequence and self.mode == "tf_idf":
-            raise UserError(
-                f"indicator of `{self.key}`: `mode` (=tf_idf) can't be combined with `sequence`; leave `sequence` out"
-            )
+            raise FieldError("mode", "tf_idf can't be combined with `sequence`; leave `sequence` out")
 
     @property
     def keys(self) -> tuple[str, ...]:

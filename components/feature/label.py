@@ -69,6 +69,8 @@ class Label:
             raise FieldError("beta", "is null; `weight: effective_number` needs it, such as 0.999")
         if self.weight != "effective_number" and self.beta is not None:
             raise FieldError("beta", f"is for `weight: effective_number`, got {self.beta}. Set it to null.")
+        if isinstance(self.weight, Mapping) and not self.weight:
+            raise FieldError("weight", "is empty. Name a class and its weight, such as {NAME: 2}, or set it to null")
         if self.names is not None:
             self._check_weights(self.names)
 

@@ -15,7 +15,7 @@ from components.feature.base import raw
 from components.feature.base.classes import check_names, name_classes, validate_classes
 from components.feature.statistic.labels import LabelReader, Missing
 from components.feature.text.string_ops import is_encodable
-from components.types import Block, Constants, DataError, Statistic, TargetSpec, UserError, Values
+from components.types import Block, Constants, DataError, FieldError, Statistic, TargetSpec, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Labels:
     def __post_init__(self) -> None:
         check_names(self.names)
         if not (self.separator and is_encodable(self.separator)):
-            raise UserError(f"`separator` must be a valid string that isn't empty, got {self.separator!r}")
+            raise FieldError("separator", f"must be a valid string that isn't empty, got {self.separator!r}")
 
     @property
     def keys(self) -> tuple[str, ...]:

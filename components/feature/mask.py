@@ -29,7 +29,17 @@ from components.image_files import (
     list_file_remedies,
     read_shape,
 )
-from components.types import Block, Constants, DataError, Range, Remedy, Statistic, Strings, UserError, Values
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    FieldError,
+    Range,
+    Remedy,
+    Statistic,
+    Strings,
+    Values,
+)
 
 MAX_GREY = 255  # of arrays
 
@@ -62,7 +72,7 @@ class Mask(Label):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.resize == "fit" and self.ignore is None:
-            raise UserError("`resize` (=fit) adds borders, which have no class; set `ignore` to their number, as 255")
+            raise FieldError("resize", "fit adds borders, which have no class; set `ignore` to their number, as 255")
         check_has_size(self.size, {"resize": self.resize != "stretch"})
 
     @property

@@ -24,6 +24,7 @@ from components.types import (
     Constants,
     DataError,
     Encoded,
+    FieldError,
     Range,
     Remedy,
     Statistic,
@@ -87,19 +88,19 @@ class Numeric:
             raise UserError("exactly one of `key` and `expression` must be set")
         pipeline = self._pipeline  # raises UserError if the normalizers can't be combined
         if not self._sources:
-            raise UserError("`key` is empty; at least one column is needed")
+            raise FieldError("key", "is empty; at least one column is needed")
         if isinstance(self.missing, int | float):
             pipeline.check_fill_value(self.missing * self.scale)
         if self.indicate_missing and self._replacement is None:
-            raise UserError("`indicate_missing` needs `missing`, the replacement of missing numbers")
+            raise FieldError("indicate_missing", "needs `missing`, the replacement of missing numbers")
         if self.sequence and (len(self._sources) > 1 or self.expression or self.per):
             raise UserError(
                 "a `sequence` must have one `key`, and no `expression` or `per`; use several feature columns"
             )
         if self.expression and self.size not in (None, 1):
-            raise UserError(f"`size` (={self.size}) must be 1 or null for an `expression`, which has single numbers")
+            raise FieldError("size", f"{self.size} must be 1 or null for an `expression`, which has single numbers")
         if self.per and pipeline.fitted_step is None:
-            raise UserError(f"`per` (={self.per}) needs a step of `normalize` that is fitted, such as z_score")
+            raise FieldError("per", f"{self.per} needs a step of `normalize` that is fitted, such as z_score")
 
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:
@@ -223,7 +224,7 @@ class Numeric:
             ("sequence", self.sequence),
         ):
             if is_set:
-                raise UserError(f"a target can't have `{name}`; leave it out")
+                raise FieldError(name, "is not for a target; leave it out")
         self._pipeline.undo(np.zeros(1), 0.0, 1.0, np)  # raises UserError if a step has no inverse
         options: dict[str, Any] = {"constants": constants, "pipeline": self._pipeline, "factor": self.scale}
         check_target_range(**options)

@@ -14,7 +14,17 @@ from components.feature.base import raw
 from components.feature.number import scaling
 from components.feature.number.numbers import add_encoded_columns, as_vectors
 from components.feature.statistic import Covariance, OffsetScale, find_principal_components
-from components.types import Block, Constants, DataError, Range, Remedy, Statistic, UserError, Values, bind_fields
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    FieldError,
+    Range,
+    Remedy,
+    Statistic,
+    Values,
+    bind_fields,
+)
 
 FLOAT32_RANGE = (1e-30, 1e30)  # of standard deviations, so that outliers are within the range of float32, too
 
@@ -43,7 +53,7 @@ class PrincipalComponents:
 
     def __post_init__(self) -> None:
         if not self.keys:
-            raise UserError("`key` is empty; at least one column is needed")
+            raise FieldError("key", "is empty; at least one column is needed")
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -18,7 +18,18 @@ from components.feature.text.string_ops import split_dictionary
 from components.ragged import describe_values
 from components.time_format import find_fault
 from components.times import NEED_TIME, count_days, extract_part, parse_texts, parse_values
-from components.types import Block, Constants, DataError, Remedy, Statistic, Strings, UserError, Values, bind_fields
+from components.types import (
+    Block,
+    Constants,
+    DataError,
+    FieldError,
+    Remedy,
+    Statistic,
+    Strings,
+    UserError,
+    Values,
+    bind_fields,
+)
 
 SET_FORMAT = Remedy("set `format` for other texts", "columns")
 EPOCH_TIME = np.datetime64(0, "us")
@@ -67,18 +78,18 @@ class Time:
     def __post_init__(self) -> None:
         _check_format(self.format)
         if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise UserError(f"`parts` must be one or more different parts, got {', '.join(self.parts) or 'none'}")
+            raise FieldError("parts", f"must be one or more different parts, got {', '.join(self.parts) or 'none'}")
         numbers = self._number_parts
         if self.encoding == "cyclic" and numbers == self.parts:
-            raise UserError(f"`encoding` (=cyclic) needs a part with a period, one of {', '.join(CYCLES)}")
+            raise FieldError("encoding", f"cyclic needs a part with a period, one of {', '.join(CYCLES)}")
         if self.normalize is not None and not numbers:
-            raise UserError(
-                f"`normalize` (={self.normalize}) does nothing, because all parts are on a circle; leave it out"
+            raise FieldError(
+                "normalize", f"{self.normalize} does nothing, because all parts are on a circle; leave it out"
             )
         if self.normalize is None and "elapsed" in numbers:
             raise UserError("the part elapsed needs `normalize` (=z_score), because float32 would round it to minutes")
         if self.indicate_missing and self.missing is None:
-            raise UserError("`indicate_missing` needs `missing`, the replacement of missing times")
+            raise FieldError("indicate_missing", "needs `missing`, the replacement of missing times")
 
     @property
     def keys(self) -> tuple[str, ...]:

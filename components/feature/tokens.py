@@ -15,7 +15,7 @@ from components.feature.base.values import first_array, read_values
 from components.feature.text import tokenize
 from components.feature.text.string_ops import is_encodable, split_dictionary, to_strings
 from components.ragged import layout_of
-from components.types import Block, Constants, DataError, Ragged, Range, Strings, UserError, Values
+from components.types import Block, Constants, DataError, FieldError, Ragged, Range, Strings, UserError, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +59,15 @@ class Tokens(Stateless):
         if self.separator is not None:
             separator = self.separator.encode()
             if tokenize.standardize(separator, self.standardize) != separator:
-                raise UserError(
-                    f"`separator` (={self.separator!r}) never occurs in a text after `standardize` "
+                raise FieldError(
+                    "separator",
+                    f"{self.separator!r} never occurs in a text after `standardize` "
                     f"(={self.standardize}) has changed it; "
-                    "write the separator in its standardized form, or set `standardize=null`"
+                    "write the separator in its standardized form, or set `standardize=null`",
                 )
         lengths = self._ngram_lengths
         if not lengths or len(set(lengths)) < len(lengths):
-            raise UserError(f"`ngrams` (={self.ngrams}) must be one length, or several different lengths")
+            raise FieldError("ngrams", f"{self.ngrams} must be one length, or several different lengths")
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

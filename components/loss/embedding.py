@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from components.closest import suggest_name
 from components.loss.base import TargetedLoss
 from components.loss.regression import normalize
-from components.types import Batch, Output, Range, Scalar, UserError
+from components.types import Batch, FieldError, Output, Range, Scalar, UserError
 
 FAR = -1e9  # the similarity with examples that don't count
 
@@ -35,8 +35,8 @@ class EmbeddingLoss(TargetedLoss):
     target_kinds = ("classes",)
     ignores_logits = True
 
-    def embed(self, output: Output, batch: Batch, stage: str | None) -> jax.Array:
-        """The embeddings of the examples, flattened: float32 (B, D).
+    def embed(self, output: Output, batch: Batch, stage: str | None, field: str = "stage") -> jax.Array:
+        """The embeddings of the examples, flattened: float32 (B, D). `field`: the parameter that names the stage.
 
         Raises:
             UserError: the architecture returns none of this name, or the examples are mixed.
@@ -52,10 +52,8 @@ class EmbeddingLoss(TargetedLoss):
                 f"{self.option} needs `Output.features`, and the architecture returns none. Choose another."
             )
         if name not in features:
-            raise UserError(
-                f"{self.option} needs the features {name}, and the architecture doesn't return them. "
-                f"{suggest_name(name, features, title='Features')}"
-            )
+            hint = suggest_name(name, features, title="Features")
+            raise FieldError(field, f"the architecture returns no features {name}. {hint}")
         return features[name].reshape(len(features[name]), -1).astype(jnp.float32)
 
 
@@ -164,8 +162,8 @@ class Contrastive(EmbeddingLoss):
     is_binary = True
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
-        names = ("first" if self.stage is None else self.stage, self.partner)
-        first, second = (self.embed(output, batch, name) for name in names)
+        first = self.embed(output, batch, "first" if self.stage is None else self.stage)
+        second = self.embed(output, batch, self.partner, "partner")
         if self.normalize:
             first, second = normalize(first), normalize(second)
         distances = _square_root(jnp.square(first - second).sum(1))

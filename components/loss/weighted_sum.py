@@ -9,7 +9,7 @@ from typing import Annotated, Required, TypedDict
 import jax
 import jax.numpy as jnp
 
-from components.types import Batch, Loss, Output, Range, Scalar, TargetSpec, UserError, apply_loss
+from components.types import Batch, FieldError, Loss, Output, Range, Scalar, TargetSpec, apply_loss, error_field
 
 
 class Term(TypedDict, total=False):
@@ -35,26 +35,36 @@ class WeightedSum:
     terms: Mapping[str, Term]
     shares_target = True  # all terms get the target and the logits as they are
 
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise FieldError("terms", "is empty. Name a term and its loss: {NAME: {loss: OPTION}}")
+
     def outputs(self, target: TargetSpec) -> int:
         """The number of logits of all losses.
 
         Raises:
-            UserError: there is no loss, the losses need different numbers of logits, or change them (`link`).
+            FieldError: a loss doesn't take the target, the losses need different numbers of logits, or one changes
+                them (`link`).
         """
-        counts = {name: term["loss"].outputs(target) for name, term in self.terms.items()}
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-        if len(set(counts.values())) != 1:
-            raise UserError(f"weighted_sum needs losses of the same logits, got numbers of logits: {listed}.")
+        counts = {}
+        for name, term in self.terms.items():
+            with error_field(f"terms.{name}.loss"):
+                counts[name] = term["loss"].outputs(target)
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise FieldError("terms", f"need different numbers of logits: {listed}. Choose losses of the same logits.")
         if linked := [name for name, term in self.terms.items() if hasattr(term["loss"], "link")]:
-            raise UserError(
-                f"weighted_sum: {linked[0]} has predictions of its own (`link`), which other losses don't share. "
-                "Give the data a second target of the same column."
+            raise FieldError(
+                f"terms.{linked[0]}.loss",
+                "has predictions of its own (`link`), which other losses don't share. Give the data a second target of "
+                "the same column.",
             )
         return next(iter(counts.values()))
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
-        terms = [
-            jnp.asarray(term.get("weight", 1.0), jnp.float32) * apply_loss(term["loss"], output, batch)
-            for term in self.terms.values()
-        ]
+        terms = []
+        for name, term in self.terms.items():
+            with error_field(f"terms.{name}.loss"):
+                loss = apply_loss(term["loss"], output, batch)
+            terms.append(jnp.asarray(term.get("weight", 1.0), jnp.float32) * loss)
         return sum(terms[1:], terms[0])

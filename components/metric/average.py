@@ -9,7 +9,7 @@ import numpy as np
 
 from components.closest import suggest_name
 from components.metric.base import require_categories
-from components.types import TargetSpec, UserError
+from components.types import FieldError, TargetSpec
 
 Average: TypeAlias = Literal["binary", "macro", "micro", "weighted"]
 """`binary`: the value of the positive class. `macro`: the mean over the classes. `weighted`: the mean, in which a class
@@ -55,13 +55,13 @@ def choose_averaging(
     has_two_classes = len(classes) == 2 and not has_labels
     noun = f"a multilabel target of {len(classes)} labels" if has_labels else f"{len(classes)} classes"
     if average == "binary" and not has_two_classes:
-        raise UserError(f"{metric}: average=binary needs two classes, got {noun}. Choose macro, micro or weighted.")
+        raise FieldError("average", f"binary needs two classes, got {noun}. Choose macro, micro or weighted.")
     kind: Average = average or ("binary" if has_two_classes else "macro")
     if positive is None:
         return Averaging(kind, has_labels=has_labels)
     if kind != "binary":
         reason = f"got {noun}" if average is None else f"got average={average}"
-        raise UserError(f"{metric}: positive={positive} is for average=binary, {reason}. Leave positive out.")
+        raise FieldError("positive", f"{positive} is for average=binary, {reason}. Leave positive out.")
     return Averaging(kind, _find_class(metric, target, positive))
 
 
@@ -70,4 +70,4 @@ def _find_class(metric: str, target: TargetSpec, name: ClassName) -> int:
     classes = require_categories(metric, target)
     if str(name) in classes:
         return classes.index(str(name))
-    raise UserError(f"{metric}: positive={name} is not a class of the target. {suggest_name(name, classes)}")
+    raise FieldError("positive", f"{name} is not a class of the target. {suggest_name(name, classes)}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.metric.base import class_scores, count_examples, has_labels, require_classes, sum_elements
 from components.metric.counts import Threshold, check_threshold, predict_classes, predict_labels
-from components.types import Batch, Output, Range, TargetSpec, UserError
+from components.types import Batch, FieldError, Output, Range, TargetSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,7 @@ class TopK:
         """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""
         classes = require_classes(self._name, target)
         if self.k > len(classes):
-            raise UserError(
-                f"{self._name} needs at least k={self.k} classes, got {len(classes)}. "
-                f"Choose k from 1 to {len(classes)}."
-            )
+            raise FieldError("k", f"{self.k} is above the number of classes. Choose one from 1 to {len(classes)}.")
         return self
 
     def measure(self, output: Output, batch: Batch) -> Mapping[str, jax.Array]:

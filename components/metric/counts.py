@@ -19,7 +19,7 @@ from components.metric.base import (
     require_logits,
     sum_elements,
 )
-from components.types import Batch, Output, Range, TargetSpec, UserError
+from components.types import Batch, FieldError, Output, Range, TargetSpec
 
 Threshold: TypeAlias = Annotated[float, Range(0, 1)]
 """A class or label is predicted where its probability is above the threshold."""
@@ -55,9 +55,10 @@ def check_threshold(metric: str, target: TargetSpec, threshold: float | None) ->
     """Raises UserError for a threshold of more than two classes, of which the most probable one is predicted."""
     classes = require_categories(metric, target)
     if threshold is not None and target.kind != "multilabel" and len(classes) != 2:
-        raise UserError(
-            f"{metric}: threshold={threshold:g} is for two classes or labels, got {len(classes)} classes. Leave "
-            "threshold out: the most probable class is predicted."
+        raise FieldError(
+            "threshold",
+            f"{threshold:g} is for two classes or labels, got {len(classes)} classes. Leave threshold out: the most "
+            "probable class is predicted.",
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from components.types import Clock, Duration, Scalar, Schedule, UserError
+from components.types import Clock, Duration, FieldError, Scalar, Schedule
 
 RateFunction = Callable[[Clock], jax.Array]  # the clock holds float32 scalars -> learning rate, float32
 NO_WARMUP = Duration(0.0)
@@ -58,21 +58,23 @@ def as_float(number: Scalar) -> jax.Array:
     return jnp.asarray(number, jnp.float32)
 
 
-def check_boundaries(boundaries: Sequence[Duration], part: str) -> None:
-    """Raises UserError if boundaries of the same unit don't increase. Traced ones aren't compared."""
+def check_boundaries(boundaries: Sequence[Duration]) -> None:
+    """Raises FieldError if boundaries of the same unit don't increase. Traced ones aren't compared."""
     for low, high in itertools.pairwise(boundaries):
-        if low.unit == high.unit and _is_known(low.value) and _is_known(high.value) and low.value >= high.value:
-            raise UserError(f"{part} needs boundaries that increase, got {high.written()} after {low.written()}.")
+        is_known = not any(isinstance(each.value, jax.core.Tracer) for each in (low, high))
+        if low.unit == high.unit and is_known and low.value >= high.value:
+            raise FieldError("boundaries", f"{high.written()} follows {low.written()}. List them in increasing order.")
 
 
-def count_boundaries(boundaries: Sequence[Duration], clock: Clock, part: str) -> list[int]:
-    """The steps of boundaries in a run. Raises UserError if one is before that of the last."""
+def count_boundaries(boundaries: Sequence[Duration], clock: Clock) -> list[int]:
+    """The steps of boundaries in a run. Raises FieldError if one is before that of the last."""
     steps = [round(float(boundary.steps(clock))) for boundary in boundaries]
     for (low, first), (high, second) in itertools.pairwise(zip(boundaries, steps, strict=True)):
         if second < first:
-            raise UserError(
-                f"{part} needs boundaries that increase. {low.written()} is step {first:,} of this "
-                f"run, and the next one, {high.written()}, is step {second:,}."
+            raise FieldError(
+                "boundaries",
+                f"{low.written()} is step {first:,} of this run, and the next one, {high.written()}, is step "
+                f"{second:,}. List them in increasing order.",
             )
     return steps
 
@@ -80,8 +82,3 @@ def count_boundaries(boundaries: Sequence[Duration], clock: Clock, part: str) ->
 def find_piece(boundaries: Sequence[Duration], clock: Clock) -> jax.Array:
     """The index of the piece that a step is in: the number of boundaries, rounded to steps, that it has reached."""
     return sum((jnp.int32(clock.step >= jnp.round(each.steps(clock))) for each in boundaries), jnp.int32(0))
-
-
-def _is_known(number: Scalar) -> bool:
-    """Whether Python can compare a number: it is not traced."""
-    return not isinstance(number, jax.core.Tracer)

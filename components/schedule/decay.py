@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from components.schedule.base import NO_WARMUP, as_float, make_schedule
-from components.types import Clock, Duration, Plateau, Range, Scalar, Schedule
+from components.types import Clock, Duration, FieldError, Plateau, Range, Scalar, Schedule
 
 
 def constant(learning_rate: Annotated[Scalar, Range(0)], warmup: Duration = NO_WARMUP) -> Schedule:
@@ -78,7 +78,14 @@ def exponential(
         decay_steps: a duration above 0. None: the whole run.
         staircase: whether the exponent is rounded down, and `decay_steps` to a whole number of steps.
         warmup: length of a linear warm-up before the schedule.
+
+    Raises:
+        FieldError: `staircase` without `decay_steps`, so that the run ends before its first stair.
     """
+    if staircase and decay_steps is None:
+        raise FieldError(
+            "staircase", "true keeps the rate of step 0, because decay_steps is the whole run. Set it, such as 0.1."
+        )
 
     def rate(clock: Clock) -> jax.Array:
         steps = _count_steps(decay_steps, clock)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from components.schedule.base import as_float, to_float
-from components.types import Clock, Duration, Range, Scalar, Schedule
+from components.types import Clock, Duration, FieldError, Range, Scalar, Schedule, is_above, shortest_decimal
 
 
 def one_cycle(
@@ -32,12 +32,18 @@ def one_cycle(
         initial: rate of the first step, as a share of `learning_rate`, in [0, 1].
         final: rate at the end, as a share of `learning_rate`, in [0, 1].
         momentum: momentum at the start and at the end, in [0, 1). None: the optimizer keeps its own.
-        lowest_momentum: momentum where the learning rate is highest, in [0, 1).
+        lowest_momentum: momentum where the learning rate is highest, in [0, 1), and not above `momentum`.
         shape: whether rate and momentum change along half a cosine or a line.
 
     References:
         Smith, 2018: A disciplined approach to neural network hyper-parameters.
+
+    Raises:
+        FieldError: `lowest_momentum` is above `momentum`. Traced ones aren't compared.
     """
+    if momentum is not None and is_above(lowest_momentum, momentum):
+        text = f"{shortest_decimal(lowest_momentum)} is above momentum, {shortest_decimal(momentum)}."
+        raise FieldError("lowest_momentum", f"{text} Choose a smaller one.")
 
     def values(clock: Clock) -> Mapping[str, jax.Array]:
         clock = to_float(clock)

@@ -9,6 +9,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
+from components.closest import join_names
 from components.schedule.base import (
     NO_WARMUP,
     as_float,
@@ -19,7 +20,7 @@ from components.schedule.base import (
     start_at,
     to_float,
 )
-from components.types import Clock, Duration, Range, Scalar, Schedule, UserError
+from components.types import Clock, Duration, FieldError, Range, Scalar, Schedule, error_field
 
 
 def piecewise_constant(
@@ -40,17 +41,17 @@ def piecewise_constant(
         warmup: length of a linear warm-up before the schedule.
 
     Raises:
-        UserError: boundaries of the same unit do not increase, the number of factors or values is wrong, or the rates
+        FieldError: boundaries of the same unit do not increase, the number of factors or values is wrong, or the rates
             are given twice or not at all. `Schedule.check` raises it for boundaries of other units.
     """
     rates = _read_rates(learning_rate, len(boundaries) + 1, factors, values)
-    check_boundaries(boundaries, "piecewise_constant")
+    check_boundaries(boundaries)
 
     def rate(clock: Clock) -> jax.Array:
         return jnp.stack([as_float(each) for each in rates])[find_piece(boundaries, clock)]
 
     def check(clock: Clock) -> None:
-        count_boundaries(boundaries, clock, "piecewise_constant")
+        count_boundaries(boundaries, clock)
 
     return make_schedule(rate, warmup, check)
 
@@ -58,20 +59,21 @@ def piecewise_constant(
 def _read_rates(
     learning_rate: Scalar | None, count: int, factors: tuple[Scalar, ...] | None, values: tuple[Scalar, ...] | None
 ) -> list[Scalar]:
-    """The `count` rates of the pieces. Raises UserError if their number is another, or if they are given twice."""
+    """The `count` rates of the pieces. Raises FieldError if their number is another, or if they are given twice."""
     for name, listed in (("factors", factors), ("values", values)):
         if listed is not None and len(listed) != count:
-            raise UserError(
-                f"piecewise_constant needs one of {name} more than boundaries, got {count - 1} boundaries and "
-                f"{len(listed)} {name}. List {count} {name}."
+            raise FieldError(
+                name,
+                f"needs one more than boundaries, got {len(listed)} {name} and {count - 1} boundaries. "
+                f"List {count} {name}.",
             )
     if values is not None:
         for name, other in (("factors", factors), ("learning_rate", learning_rate)):
             if other is not None:
-                raise UserError(f"piecewise_constant has values and {name}. Set {name} to null, or leave values out.")
+                raise FieldError(name, "has no effect beside values. Set it to null, or leave values out.")
         return list(values)
     if learning_rate is None:
-        raise UserError("piecewise_constant has no learning_rate and no values. Set one of them.")
+        raise FieldError("learning_rate", "is null, and there are no values. Set one of them.")
     return [as_float(learning_rate) * factor for factor in factors or [0.1**piece for piece in range(count)]]
 
 
@@ -86,35 +88,42 @@ def join(
             is rounded to a step.
 
     Raises:
-        UserError: boundaries of the same unit do not increase, their number is wrong, the schedules set different
+        FieldError: boundaries of the same unit do not increase, their number is wrong, the schedules set different
             numbers, or one reacts to a plateau. `Schedule.check` raises it for boundaries of other units.
     """
     if len(schedules) < 2 or len(schedules) != len(boundaries) + 1:
-        raise UserError(
-            f"join needs at least two schedules, and one boundary less, got {len(schedules)} schedules and "
-            f"{len(boundaries)} boundaries. List a boundary between each two schedules."
+        raise FieldError(
+            "boundaries" if len(schedules) > 1 else "schedules",
+            f"needs at least two schedules, and one boundary less, got {len(schedules)} schedules and "
+            f"{len(boundaries)} boundaries. List a boundary between each two schedules.",
         )
-    check_boundaries(boundaries, "join")
-    if any(each.plateau for each in schedules):
-        raise UserError(
-            "join has a schedule that reacts to a plateau, which counts for the whole run. Choose another one, or "
-            "schedule=reduce_on_plateau with schedule.warmup."
-        )
+    check_boundaries(boundaries)
+    for i, each in enumerate(schedules):
+        if each.plateau:
+            raise FieldError(
+                f"schedules.{i}",
+                "reacts to a plateau, which counts for the whole run. Choose another one, or "
+                "schedule=reduce_on_plateau with schedule.warmup.",
+            )
 
     def values(clock: Clock) -> Mapping[str, jax.Array]:
         clock = to_float(clock)
         edges = [jnp.float32(0), *(jnp.round(each.steps(clock)) for each in boundaries), clock.total_steps]
         pieces = [each.at(start_at(clock, *edges[i : i + 2])) for i, each in enumerate(schedules)]
         if len({frozenset(piece) for piece in pieces}) > 1:
-            names = "; ".join(", ".join(sorted(piece)) for piece in pieces)
-            raise UserError(f"join needs schedules that set the same numbers, got {names}. Choose others.")
+            names = "; ".join(join_names(sorted(piece)) for piece in pieces)
+            raise FieldError(
+                "schedules",
+                f"set different numbers: {names}. Choose others, or set momentum to null in those of one_cycle.",
+            )
         index = find_piece(boundaries, clock)
         return {name: jnp.stack([as_float(piece[name]) for piece in pieces])[index] for name in pieces[0]}
 
     def check(clock: Clock) -> None:
-        edges = [0, *count_boundaries(boundaries, clock, "join"), int(clock.total_steps)]
+        edges = [0, *count_boundaries(boundaries, clock), int(clock.total_steps)]
         for i, each in enumerate(schedules):
             if each.check is not None:
-                each.check(start_at(clock, *edges[i : i + 2]))
+                with error_field(f"schedules.{i}"):
+                    each.check(start_at(clock, *edges[i : i + 2]))
 
     return Schedule(values, check=check)

@@ -14,6 +14,8 @@ from components.types.base import Remedy as Remedy
 from components.types.base import Scalar as Scalar
 from components.types.base import UserError as UserError
 from components.types.base import bind_fields as bind_fields
+from components.types.base import error_field as error_field
+from components.types.base import is_above as is_above
 from components.types.base import shortest_decimal as shortest_decimal
 from components.types.column import TRAINING_ROWS as TRAINING_ROWS
 from components.types.column import Column as Column

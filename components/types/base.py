@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -61,13 +62,39 @@ class UserError(ValueError):
 class FieldError(UserError):
     """A problem of one parameter of a part.
 
-    Attributes:
+    Args:
         field: the name of the parameter, dotted for a value in it.
+        message: what is wrong with its value.
+        part: the path of the inner part that has the parameter, which starts `field`. "": it is the part itself.
     """
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+    def __init__(self, field: str, message: str, part: str = "") -> None:
+        super().__init__(field, message, part)
+        self.field, self.message, self.part = self.args
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+@contextmanager
+def error_field(name: str) -> Iterator[None]:
+    """Adds the name of a parameter to the errors of a part that is its value, or in it.
+
+    Args:
+        name: the name, dotted for a value in a mapping or a list.
+
+    Raises:
+        FieldError: a UserError was raised. Those of the data already name a row.
+    """
+    try:
+        yield
+    except FieldError as error:
+        part = f"{name}.{error.part}" if error.part else name
+        raise FieldError(f"{name}.{error.field}", error.message, part) from error
+    except UserError as error:
+        if type(error) is not UserError:
+            raise
+        raise FieldError(name, str(error), name) from error
 
 
 Change: TypeAlias = Literal["rows", "files", "reading", "columns", "gaps", "skipping", "leaving_out", "predicting"]
@@ -215,6 +242,15 @@ class Duration:
         if self.unit == "run":
             return number
         return repr(number).removesuffix(".0") + {"epoch": "ep", "step": "st"}[self.unit]
+
+
+def is_above(first: Scalar, second: Scalar) -> bool:
+    """Whether a number is above another one. A traced number has no value to compare, so it is not."""
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first > second
+    import jax  # here, because a configuration is checked without JAX
+
+    return not isinstance(first, jax.core.Tracer) and not isinstance(second, jax.core.Tracer) and bool(first > second)
 
 
 def shortest_decimal(number: Scalar) -> float:

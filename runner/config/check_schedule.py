@@ -14,7 +14,8 @@ from runner.tree import iterate_parts, join_path
 
 SCHEDULES = "components.schedule."
 PIECEWISE = f"{SCHEDULES}piecewise_constant"
-MOMENTUM = "momentum"
+ONE_CYCLE = f"{SCHEDULES}one_cycle"
+MOMENTUM, LOWEST_MOMENTUM = "momentum", "lowest_momentum"
 MOMENTUM_NAMES = (MOMENTUM, "b1")
 """Names of the parameter that is the momentum of an optimizer; of Adam and its relatives, b1."""
 
@@ -35,8 +36,9 @@ def find_schedule_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Finds schedules of the momentum for optimizers that have none or set it, and rates that are given twice."""
     if values.get("mode") == "find_lr":
         yield from _find_ramp_problems(values)
-    for path, node in iterate_parts(values.get("schedule"), ("schedule",)):
+    for path, node in iterate_parts({group: values.get(group) for group in ("schedule", "update")}):
         yield from _find_double_rates(join_path(path), node)
+        yield from _find_unused_momentum(join_path(path), node)
     for (key, optimizer), (schedule_key, schedule) in _iterate_pairs(values):
         if not target_of(optimizer) or not sets_momentum(schedule):
             continue
@@ -100,6 +102,13 @@ def _find_double_rates(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
                 f"has no effect, because {key}.values has the learning rates. Set {key}.{name}=null, or leave values "
                 "out.",
             )
+
+
+def _find_unused_momentum(key: str, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a lowest momentum of `one_cycle` that has no effect, because the momentum is null."""
+    if node["_target_"] == ONE_CYCLE and LOWEST_MOMENTUM in node and node.get(MOMENTUM, 1) is None:
+        text = f"has no effect, because {key}.{MOMENTUM} is null: the optimizer keeps its own. Leave it out."
+        yield Problem(f"{key}.{LOWEST_MOMENTUM}", text)
 
 
 def _find_ramp_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

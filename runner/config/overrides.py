@@ -35,6 +35,7 @@ SINGLE_VALUES = ("run", "mode", "output.path", "data.path", "data.query", "data.
 MODE_KEYS = ("runs", "output", "convert", "find_lr")  # the keys of modes that take no sweep
 COMMAND_LINE = "the command line"  # starts the origin of a value that it sets
 CONDITION_KEY = "runs.where"  # its value is a condition such as `seed > 3`
+REPLACED_KEYS = ("sweep.over",)  # an override replaces their mappings, in place of adding keys to them
 TEXT_KEYS = (CONDITION_KEY, "data.query")  # their values are plain text, unless these are in quotes
 CHOOSING_KEYS = ("option", "_target_")  # keys below that of a part which choose it
 COMPARISONS = ("==", "!=", "<=", ">=")  # in a condition, words that have an = but are no overrides
@@ -324,7 +325,7 @@ def apply_override(tree: DictConfig, setting: Override) -> None:
     owner, _, name = key.rpartition(".")
     try:
         if not setting.is_delete():
-            OmegaConf.update(tree, key, setting.value())
+            OmegaConf.update(tree, key, setting.value(), merge=key not in REPLACED_KEYS)
             return
         parent = OmegaConf.select(tree, owner) if owner else tree
         index = int(name) if isinstance(parent, ListConfig) and name.isdecimal() else name

@@ -31,6 +31,7 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
     """
     if not quiet:
         rows = list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {})))
+        rows += _sampled_rows(summary, rows)
         sections = [*slice_sections(summary), Section("", rows, may_turn=True)]
         print_tables(sections, list(_summary_lines(summary, folder, record)))
 
@@ -97,6 +98,21 @@ def metric_rows(
             yield split, *(format_number(values[name]) if name in values else "" for name in names)
         if own := _strip_prefix(METRIC_PREFIXES[split], intervals):
             yield "  95 %", *(" to ".join(map(_format_end, own[name])) if name in own else "" for name in names)
+
+
+def _sampled_rows(summary: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """A row for the metrics of the mean of samples of Monte Carlo dropout, below the `rows` of one split."""
+    if sampled := summary.get("sampled"):
+        names = rows[0][1:]
+        values: dict[str, float] = {}
+        for prefix in METRIC_PREFIXES.values():
+            values |= _strip_prefix(prefix, sampled)
+        yield label_samples(summary["samples"]), *(format_number(values[name]) for name in names)
+
+
+def label_samples(number: int) -> str:
+    """The label of the row with the metrics of the mean of samples."""
+    return f"  mean of {number:,} samples"
 
 
 def _format_end(value: float) -> str:

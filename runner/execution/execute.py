@@ -32,7 +32,6 @@ from runner.execution.prepare import PreparedRun, prepare_run
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import measure_sparsity, parameter_count
-from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
@@ -43,6 +42,7 @@ from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.calibration import fit_temperatures, set_temperatures
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import record_predictions
+from runner.training.example_sums import ExampleSums
 from runner.training.intervals import MIN_ROWS, Interval, bootstrap_intervals, find_obstacle
 from runner.training.rate_curve import sample_schedule, write_curve
 from runner.training.signals import Signals
@@ -452,32 +452,37 @@ def _evaluate_held_out(run: PreparedRun, parameters: Any, model_state: Any) -> F
         save_predictions(run.folder.path, predictions)
     notes = list(_compare_with_majority(metrics, predictions))
     prefix = "" if split == "test" else "best/"
-    by_name = _compute_intervals(run, split, outputs, notes)
+    sums = ExampleSums(trainer, split, outputs)
+    by_name = _compute_intervals(run, sums, notes)
     intervals = {f"{prefix}{name}": interval for name, interval in by_name.items()}
-    slices = dict(_evaluate_slices(run, split, outputs, parameters, model_state))
+    slices = dict(_evaluate_slices(run, sums, parameters, model_state))
     return FinalMetrics(metrics if split == "test" else {}, intervals, notes=notes, slices=slices)
 
 
 def _evaluate_slices(
-    run: PreparedRun, split: str, outputs: ExampleOutputs, parameters: Any, model_state: Any
+    run: PreparedRun, sums: ExampleSums, parameters: Any, model_state: Any
 ) -> Iterator[tuple[str, list[Slice]]]:
-    """Yields the held-out splits and the metrics of their slices. `outputs` are those of `split`, the evaluated one."""
+    """Yields the held-out splits and the metrics of their slices. `sums` are those of the evaluated split."""
     trainer = run.trainer
     for name in ("test", "valid") if trainer.slices else ():
         if name not in run.data.splits or trainer.signals.received:
             continue
         with run.progress.working(f"evaluating slices of the {name} split"):
-            own = outputs if name == split else trainer.evaluate_with_outputs(name, parameters, model_state)[1]
-            yield name, evaluate_slices(trainer, name, own, trainer.slices, note=partial(_log_and_note, run))
+            own = sums
+            if name != sums.split:
+                outputs = trainer.evaluate_with_outputs(name, parameters, model_state)[1]
+                own = ExampleSums(trainer, name, outputs)
+            yield name, evaluate_slices(own, trainer.slices, note=partial(_log_and_note, run))
 
 
-def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, notes: list[str]) -> dict[str, Interval]:
+def _compute_intervals(run: PreparedRun, sums: ExampleSums, notes: list[str]) -> dict[str, Interval]:
     """The intervals of the metrics of a split; empty, with a note, if there can be none.
 
     The note about a small split, which has none by default, is added to the notes of the run's report.
     """
-    resamples, rows = run.config.values["intervals"], len(run.data.splits[split])
-    if resamples is None or not outputs.logits:
+    resamples, split = run.config.values["intervals"], sums.split
+    rows = len(run.data.splits[split])
+    if resamples is None or not sums.outputs.logits:
         return {}
     if obstacle := find_obstacle(rows, resamples):
         text = f"no intervals for the {split} split: {obstacle}"
@@ -490,9 +495,7 @@ def _compute_intervals(run: PreparedRun, split: str, outputs: ExampleOutputs, no
         return {}
     with run.progress.working("computing intervals of the metrics"):
         return bootstrap_intervals(
-            run.trainer,
-            split,
-            outputs,
+            sums,
             resamples,
             run.config.values["seed"],
             note=partial(_log_and_note, run),

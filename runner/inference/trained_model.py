@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,27 @@ from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
 from runner.run_folder import LAST_RUN, find_run
 from runner.training.evaluator import Evaluator, record_predictions
+from runner.training.example_sums import ExampleSums
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 from runner.training.slices import Slice, evaluate_slices
 
 PARTNER = "partner"  # the column of predictions with the second row of a pair
+
+
+class Evaluation(NamedTuple):
+    """The evaluation of a model on a split or on new rows.
+
+    Attributes:
+        metrics: the loss and metrics, such as `test/loss`.
+        intervals: the interval of each, (low, high). Empty: there are none.
+        slices: the slices of each column.
+        sampled: the loss and metrics of the mean of samples of Monte Carlo dropout. Empty: none were drawn.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    slices: list[Slice]
+    sampled: dict[str, float]
 
 
 def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
@@ -165,22 +182,80 @@ class TrainedModel:
             UserError: a column is missing, or the new rows have no value of any target.
             DataError: a value is wrong.
         """
+        evaluation = self.evaluate_once(split, on_missing=on_missing, mc_samples=mc_samples)
+        return evaluation.metrics if mc_samples is None else evaluation.sampled
+
+    def evaluate_once(
+        self,
+        split: str | Mapping[str, Any] | Source = "test",
+        *,
+        resamples: int | None = None,
+        columns: Sequence[str] = (),
+        on_missing: OnMissing = "error",
+        mc_samples: int | None = None,
+    ) -> Evaluation:
+        """Evaluates the model, with intervals and slices, for which it isn't applied again.
+
+        Args:
+            split: as for `evaluate`.
+            resamples: as for `evaluate_with_intervals`; new rows have no intervals.
+            columns: as for `evaluate_slices`.
+            on_missing: as for `predict`.
+            mc_samples: as for `predict`. Intervals and slices are those without samples.
+
+        Raises:
+            UserError, DataError: as for `evaluate` and `evaluate_slices`.
+        """
         check_not_forked()
         check_mc_samples(mc_samples)
         check_on_missing(on_missing, split)
-        weights = self.weights
         if isinstance(split, str):
-            return self._evaluator_for(split).evaluate(split, weights.parameters, weights.model_state, mc_samples)
+            return self._evaluate(self._evaluator_for(split), split, resamples, columns, mc_samples)
         evaluator, place = self._encode_labeled(split, on_missing)
         undefined = [*evaluator.find_undefined(NEW_SPLIT, place)]
-        metrics = evaluator.evaluate(NEW_SPLIT, weights.parameters, weights.model_state, mc_samples)
-        defined = {name: value for name, value in metrics.items() if not any(each.includes(name) for each in undefined)}
+        evaluation = self._evaluate(evaluator, NEW_SPLIT, None, columns, mc_samples)
+        metrics = evaluation.metrics
+        defined = {name for name in metrics if not any(each.includes(name) for each in undefined)}
         if not defined:
             raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
         for each in undefined:
             names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
             self._progress.note(f"warning: {each.reason}. Left out: {names}.")
-        return defined
+        kept = ({name: own[name] for name in own if name in defined} for own in (metrics, evaluation.sampled))
+        return Evaluation(next(kept), {}, evaluation.slices, next(kept))
+
+    def _evaluate(
+        self,
+        evaluator: Evaluator,
+        split: str,
+        resamples: int | None,
+        columns: Sequence[str],
+        mc_samples: int | None,
+    ) -> Evaluation:
+        """Applies the model to a split once, and once for each sample. Computes metrics, intervals and slices."""
+        arguments = split, self.weights.parameters, self.weights.model_state
+        sampled = {}
+        if mc_samples is not None:
+            with self._progress.working(f"evaluating {mc_samples:,} samples"):
+                sampled = evaluator.evaluate(*arguments, mc_samples)
+        if resamples is None and not columns:
+            return Evaluation(evaluator.evaluate(*arguments), {}, [], sampled)
+        slices, note = read_slices(columns, evaluator.data, self.features, [split]), self._progress.note
+        metrics, outputs = evaluator.evaluate_with_outputs(*arguments)
+        sums = ExampleSums(evaluator, split, outputs)
+        intervals = {} if resamples is None else self._draw_intervals(sums, resamples)
+        return Evaluation(metrics, intervals, evaluate_slices(sums, slices, note=note), sampled)
+
+    def _draw_intervals(self, sums: ExampleSums, resamples: int) -> dict[str, Interval]:
+        """The intervals of a split; empty if it has too few or too many rows, which is noted, or no logits."""
+        note = self._progress.note
+        if obstacle := find_obstacle(len(sums.evaluator.data.splits[sums.split]), resamples):
+            note(f"no intervals for the {sums.split} split: {obstacle}")
+        if obstacle or not sums.outputs.logits:
+            return {}
+        seed = self._run.config.values["seed"]
+        with self._progress.working("computing intervals of the metrics"):
+            return bootstrap_intervals(sums, resamples, seed, note=note, is_stopped=lambda: False)
 
     def _encode_labeled(self, rows: Mapping[str, Any] | Source, on_missing: OnMissing) -> tuple[Evaluator, str]:
         """Encodes new rows with their target, as the split `new`. Returns its evaluator, and the name of the rows."""
@@ -218,20 +293,8 @@ class TrainedModel:
             The loss and metrics, and the interval, (low, high), of each. A split with too few or too many rows has no
             intervals.
         """
-        if resamples is None:
-            return self.evaluate(split), {}
-        check_not_forked()
-        evaluator = self._evaluator_for(split)
-        metrics, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
-        note = self._progress.note
-        if obstacle := find_obstacle(len(evaluator.data.splits[split]), resamples):
-            note(f"no intervals for the {split} split: {obstacle}")
-        if obstacle or not outputs.logits:
-            return metrics, {}
-        seed = self._run.config.values["seed"]
-        with self._progress.working("computing intervals of the metrics"):
-            drawn = bootstrap_intervals(evaluator, split, outputs, resamples, seed, note=note, is_stopped=lambda: False)
-        return metrics, drawn
+        evaluation = self.evaluate_once(split, resamples=resamples)
+        return evaluation.metrics, evaluation.intervals
 
     def evaluate_slices(
         self,
@@ -255,14 +318,7 @@ class TrainedModel:
         """
         if columns is None:
             columns = self._run.config.values["metric_slices"]
-        check_not_forked()
-        check_on_missing(on_missing, split)
-        name = split if isinstance(split, str) else NEW_SPLIT
-        evaluator = self._evaluator_for(split) if isinstance(split, str) else self._encode_labeled(split, on_missing)[0]
-        slices = read_slices(columns, evaluator.data, self.features, [name])
-        weights = self.weights
-        _, outputs = evaluator.evaluate_with_outputs(name, weights.parameters, weights.model_state)
-        return evaluate_slices(evaluator, name, outputs, slices, note=self._progress.note)
+        return self.evaluate_once(split, columns=columns, on_missing=on_missing).slices
 
     def predict(
         self,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from runner.config.provenance import Problems
 from runner.display.numbers import format_number
 from runner.display.progress import make_progress
-from runner.display.report import METRIC_PREFIXES, UNDEFINED, describe_undefined, print_report, slice_sections
+from runner.display.report import (
+    METRIC_PREFIXES,
+    UNDEFINED,
+    describe_undefined,
+    label_samples,
+    print_report,
+    slice_sections,
+)
 from runner.display.tables import Section, print_tables
 from runner.modes.predict import (
     check_recorded_split,
@@ -21,7 +28,8 @@ from runner.modes.predict import (
 
 if TYPE_CHECKING:
     from runner.config.config import Config
-    from runner.inference.trained_model import TrainedModel
+    from runner.inference.trained_model import Evaluation, TrainedModel
+    from runner.training.slices import Slice
 
 
 NEW_ROWS = "new rows"  # in titles
@@ -43,56 +51,53 @@ def command(config: Config) -> int:
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
+        arguments = {"columns": config.values["metric_slices"], "mc_samples": config.values["mc_samples"]}
         if new_rows is not None:
             note_readings(new_rows, model, progress)
             with explain_errors_in_new_rows(config, with_target=True):
-                slices = _evaluate_slices(model, new_rows, config)
-                metrics = model.evaluate(new_rows, on_missing=config.on_missing)
+                evaluation = model.evaluate_once(new_rows, on_missing=config.on_missing, **arguments)
         else:
             split = config.split or model.default_split
-            slices = _evaluate_slices(model, split, config)
-            metrics, intervals = model.evaluate_with_intervals(split, config.values["intervals"])
+            evaluation = model.evaluate_once(split, resamples=config.values["intervals"], **arguments)
+    slices = _describe_slices(model, NEW_ROWS if new_rows is not None else split, evaluation.slices, config)
     if new_rows is not None:
-        _print_metrics_of_rows(config, metrics, model, slices)
+        _print_metrics_of_rows(config, evaluation, model, slices)
         return 0
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
-    summary = (
-        _describe_run(model)
-        | slices
-        | {
-            "metrics": {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in metrics.items()},
-            "intervals": {f"{prefix}{name.removeprefix(f'{split}/')}": ends for name, ends in intervals.items()},
-        }
-    )
+    summary = _describe_run(model) | slices
+    for key in ("metrics", "intervals", "sampled"):
+        values: Mapping[str, Any] = getattr(evaluation, key)
+        summary[key] = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in values.items()}
+    summary["samples"] = config.values["mc_samples"]
     print_report(summary, model.folder, record=None, quiet=False)
     return 0
 
 
-def _evaluate_slices(model: TrainedModel, rows: Any, config: Config) -> dict[str, Any]:
+def _describe_slices(model: TrainedModel, split: str, slices: Sequence[Slice], config: Config) -> dict[str, Any]:
     """The slices of a split or of new rows, as entries of a summary."""
-    if not (names := config.values["metric_slices"]):
+    if not config.values["metric_slices"]:
         return {}
     from runner.run_folder import read_summary
 
-    slices = model.evaluate_slices(rows, names, on_missing=config.on_missing)
-    split = rows if isinstance(rows, str) else NEW_ROWS
     keys = read_summary(model.folder)
     ranking = {"monitor": config.values["training"]["monitor"], "higher_is_better": keys.get("higher_is_better", False)}
     return {"slices": {split: [each.to_plain() for each in slices]}, **ranking}
 
 
 def _print_metrics_of_rows(
-    config: Config, metrics: Mapping[str, float], model: TrainedModel, slices: Mapping[str, Any]
+    config: Config, evaluation: Evaluation, model: TrainedModel, slices: Mapping[str, Any]
 ) -> None:
     """Prints the metrics of new rows."""
-    cells = {"rows of": name_new_rows(config)}
-    cells |= {name.partition("/")[2]: format_number(value) for name, value in metrics.items()}
+    cells = [["rows of", *(name.partition("/")[2] for name in evaluation.metrics)]]
+    cells += [[name_new_rows(config), *map(format_number, evaluation.metrics.values())]]
+    if evaluation.sampled:
+        cells += [[label_samples(config.values["mc_samples"]), *map(format_number, evaluation.sampled.values())]]
     facts = [("folder", str(model.folder))]
     if config.values["intervals"] is not None:
         facts = [("note", "only the splits of a run have intervals; other rows have none"), *facts]
     facts = [*((UNDEFINED, text) for text in describe_undefined(slices)), *facts]
-    table = Section("", [list(cells), list(cells.values())], may_turn=True)
+    table = Section("", cells, may_turn=True)
     print_tables([*slice_sections(slices), table], facts)
 
 

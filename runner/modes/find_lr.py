@@ -19,7 +19,7 @@ from runner.display.numbers import format_number
 from runner.display.progress import Progress, make_progress
 from runner.display.report import record_lines
 from runner.display.tables import Section, print_tables
-from runner.errors import LocatedError
+from runner.errors import LocatedError, error_location
 from runner.execution.open_folder import create_mode_folder
 from runner.execution.prepare import build_tracking, make_trainer
 from runner.figures.curves import LOSS, RATE, SMOOTHED_LOSS, SUGGESTED
@@ -28,6 +28,8 @@ from runner.override_text import overridden_key
 from runner.platform import cache_folder, start_jax
 from runner.record.outbox import Outbox, write_checkpointed_size
 from runner.run_folder import FIND_LR, check_root, write_summary
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
 from runner.tracking import DELIVERY_SECONDS, describe_view, note_missing
 from runner.training.signals import Signals
 
@@ -92,6 +94,8 @@ def command(config: Config) -> int:
     start_jax(cache_folder())
     tracking, quiet = build_tracking(config), config.values["quiet"]
     with contextlib.closing(make_progress(quiet=quiet)) as progress:
+        with errors_with_origin(config), error_location("schedule"):
+            build(config.values["schedule"], {}, SCHEMA["schedule"])  # the ramp has it at another key
         trainer = make_trainer(_replace_schedule(config), None, progress, Signals())
         for text in trainer.data.messages:
             progress.note(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import Augmentation, Duration, FieldError, Loss, OpensSource, UserError
+from components.types import Augmentation, Duration, FieldError, Loss, OpensSource, UserError, error_field
 from components.uri_mask import MASK
 from runner.credentials import DATA_URI_VARIABLE, reveal
 from runner.signature.allowed_parts import find_kind_problem
@@ -92,7 +92,7 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
         extra_arguments: arguments of the root's target, which override those of the tree.
 
     Raises:
-        UserError: a `_target_` is not a part of the kind that its hint allows.
+        UserError: a `_target_` is not a part of the kind that its hint allows. Of an inner part, it is a FieldError.
     """
     if isinstance(node, ScalarSlot):
         number = numbers[node.name]
@@ -105,12 +105,21 @@ def build(node: Any, numbers: Mapping[str, Any], hint: Any = Any, /, **extra_arg
             if kinds == ("architecture",) and not extra_arguments:
                 extra_arguments = {"outputs": 0}
             return _build_part(node, numbers, kinds, extra_arguments)
-        return {key: build(value, numbers, element_hint(hint, key)) for key, value in node.items()}
+        return {key: _build_inner(str(key), value, numbers, element_hint(hint, key)) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return tuple(build(value, numbers, element_hint(hint, index)) for index, value in enumerate(node))
+        elements = enumerate(node)
+        return tuple(_build_inner(str(index), value, numbers, element_hint(hint, index)) for index, value in elements)
     if (duration := read_duration(node, hint)) is not None:
         return duration
     return _reveal_credentials(node) if isinstance(node, str) else node
+
+
+def _build_inner(name: str, node: Any, numbers: Mapping[str, Any], hint: Any) -> Any:
+    """Builds a value of a parameter, a mapping or a list. Its name there is added to the errors of parts in it."""
+    if not isinstance(node, Mapping | list | tuple):
+        return build(node, numbers, hint)
+    with error_field(name):
+        return build(node, numbers, hint)
 
 
 def build_source(node: Mapping[str, Any], /, **extra_arguments: Any) -> Any:
@@ -147,7 +156,7 @@ def _build_part(
             continue
         if hints and name not in hints and REST not in hints:
             raise UserError(f"`{target}` has no parameter {name}. {suggest_name(name, hints)}")
-        arguments[name] = build(value, numbers, hint_of_argument(hints, name))
+        arguments[name] = _build_inner(name, value, numbers, hint_of_argument(hints, name))
     if FUNCTION in kinds and needs_more_arguments(target, arguments):
         function = import_target(target)
         part = functools.partial(function, **arguments) if arguments else function

@@ -13,7 +13,6 @@ from components.types import UserError
 from runner.config.overrides import parse_override
 from runner.config.python_words import format_override
 from runner.errors import ConfigError, error_location
-from runner.override_text import overridden_key
 
 
 class Axis(list[str]):
@@ -38,40 +37,35 @@ def parse_axes(overrides: Sequence[str], options: Mapping[str, Mapping[str, obje
     for override in overrides:
         try:
             axes.append(_parse_axis(override, options))
-        except ConfigError as error:
-            problems += error.problems
+        except UserError as error:
+            problems.append(str(error))
     if problems:
         raise ConfigError(*problems)
     return axes
 
 
-def make_axes(
-    over: Mapping[str, Sequence[object] | str], axes: Sequence[Axis], options: Mapping[str, Mapping[str, object]]
-) -> list[Axis]:
-    """The axes of an experiment's own sweep, before those of the command line. A key of the latter is left out.
+def make_axes(over: Mapping[str, Sequence[object] | str], options: Mapping[str, Mapping[str, object]]) -> list[Axis]:
+    """The axes of an experiment's own sweep.
 
     Args:
         over: lists of values, or texts in Hydra's grammar, by key.
-        axes: those of the command line.
         options: as for `parse_axes`.
 
     Raises:
-        ConfigError: a key has no values or repeated ones.
+        LocatedError: a key has no values or repeated ones.
     """
-    given = {overridden_key(axis[0]) for axis in axes}
     made: list[Axis] = []
     for key, values in over.items():
-        if key in given:
-            continue
         with error_location(f"sweep.over.{key}"):
             made.append(_make_axis(key, values, options))
-    return [*made, *axes]
+    return made
 
 
 def _make_axis(key: str, values: Sequence[object] | str, options: Mapping[str, Mapping[str, object]]) -> Axis:
     if isinstance(values, str):
-        return _parse_axis(f"{key}={values}", options)
-    return _check_values(f"sweep.over.{key}", Axis(format_override(key, value) for value in values))
+        text = f"{key}={values}"
+        return _read_axis(text, parse_override(text), options)
+    return _check_values(Axis(format_override(key, value) for value in values))
 
 
 def count_combinations(axes: Sequence[Axis]) -> int:
@@ -89,28 +83,33 @@ def _parse_axis(text: str, options: Mapping[str, Mapping[str, object]]) -> Axis:
         override = parse_override(text)
     except UserError:
         return Axis([text])
+    with error_location(text):
+        return _read_axis(text, override, options)
+
+
+def _read_axis(text: str, override: Override, options: Mapping[str, Mapping[str, object]]) -> Axis:
+    """The axis of a parsed override. Raises UserError if it has no values or repeated ones."""
     if not override.is_sweep_override():
         return Axis([text])
-    return _check_values(text, Axis(f"{text.partition('=')[0]}={value}" for value in _list_values(override, options)))
+    return _check_values(Axis(f"{text.partition('=')[0]}={value}" for value in _list_values(override, options)))
 
 
-def _check_values(text: str, axis: Axis) -> Axis:
-    """The axis. Raises ConfigError if it has no values or repeated ones. `text`: where the values stand."""
+def _check_values(axis: Axis) -> Axis:
     if not axis:
-        raise ConfigError(f"{text}: the list of values is empty")
+        raise UserError("the list of values is empty. List one or more.")
     if len(set(axis)) < len(axis):
-        raise ConfigError(f"{text}: a value is repeated")
+        raise UserError("a value is repeated. Leave it out.")
     return axis
 
 
 def _list_values(override: Override, options: Mapping[str, Mapping[str, object]]) -> list[str]:
-    text, name = override.input_line, override.key_or_group
+    name = override.key_or_group
     if override.is_interval_sweep():
-        raise ConfigError(f"{text}: an interval has no list of values; write {name}=1,2,3, choice() or range()")
+        raise UserError(f"an interval has no list of values; write {name}=1,2,3, choice() or range()")
     if isinstance(pattern := override.value(), Glob):
         if name not in options:
-            raise ConfigError(f"{text}: glob() is for the options of a group. {suggest_name(name, options)}")
+            raise UserError(f"glob() is for the options of a group. {suggest_name(name, options)}")
         if not (matches := pattern.filter(list(options[name]))):
-            raise ConfigError(f"{text}: no option of {name} matches; there are {', '.join(options[name])}")
+            raise UserError(f"no option of {name} matches; there are {', '.join(options[name])}")
         return matches
     return list(override.sweep_string_iterator())

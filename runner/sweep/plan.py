@@ -10,6 +10,8 @@ from runner.config.compose import Composer, configure
 from runner.config.config import Config
 from runner.config.losses import losses_by_key, may_read_teacher
 from runner.config.modes import SWEEP_MODES
+from runner.config.overrides import COMMAND_LINE
+from runner.config.provenance import errors_with_origin, find_origin
 from runner.credentials import mask_arguments
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
@@ -84,19 +86,25 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
         if find_several_runs(config.values, overrides) is None:
             return config
         axes = [Axis([override]) for override in overrides]
-        values = config.values
+        first: Config | None = config
     else:
         axes = parse_axes(overrides, composer.catalog.files)
-        values = _compose_first(axes, composer)
-    if values and find_several_runs(values, overrides) == OVER:
-        axes = make_axes(values["sweep"]["over"], axes, composer.catalog.files)
-    if values:
-        _check_count(axes, values)
+        first = _compose_first(axes, composer)
+    origins: dict[str, str] = {}
+    if first and find_several_runs(first.values, overrides) == OVER:
+        over = {key: values for key, values in first.values["sweep"]["over"].items() if key not in _keys(axes)}
+        with errors_with_origin(first):
+            own = make_axes(over, composer.catalog.files)
+        origins = {override: _find_sweep_origin(first, override) for axis in own for override in axis}
+        axes = [*own, *axes]
+    if first:
+        _check_count(axes, first.values)
     count = count_combinations(axes)
     if count > ANNOUNCED_RUNS:
         print_line(f"composing and checking {count:,} runs", error=True)
     varied = {override for axis in axes if len(axis) > 1 for override in axis}
     runs, problems = _compose_runs(axes, varied, composer)
+    problems = [_replace_origins(problem, origins) for problem in problems]
     if problems or (problems := _find_sweep_problems(runs)):
         raise ConfigError(*problems)
     return Plan(tuple(overrides), tuple(axis[0] for axis in axes if len(axis) == 1), tuple(runs))
@@ -182,14 +190,32 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
 
 
-def _compose_first(axes: Sequence[Axis], composer: Composer) -> dict[str, Any]:
-    """The configuration of the first run. Empty: it isn't valid, which the composition of all runs reports."""
+def _keys(axes: Sequence[Axis]) -> set[str]:
+    return {overridden_key(axis[0]) for axis in axes}
+
+
+def _find_sweep_origin(config: Config, override: str) -> str:
+    """The file, or the word of the command line, that has the values of an override in `sweep.over`."""
+    key = f"{OVER}.{overridden_key(override)}"
+    origin = config.origins.get(key) or find_origin(config.origins, key) or ""
+    return origin if origin.startswith(COMMAND_LINE) else f"{origin} ({key})"
+
+
+def _replace_origins(problem: str, origins: Mapping[str, str]) -> str:
+    """A problem of a run with the origins of the overrides that no command line has."""
+    for override, origin in origins.items():
+        problem = problem.replace(f"{COMMAND_LINE} ({override})", origin)
+    return problem
+
+
+def _compose_first(axes: Sequence[Axis], composer: Composer) -> Config | None:
+    """The configuration of the first run. None: it isn't valid, which the composition of all runs reports."""
     try:
-        return configure([axis[0] for axis in axes], composer).values
+        return configure([axis[0] for axis in axes], composer)
     except ConfigError:
         if count_combinations(axes) > Grid.limit:
             raise
-        return {}
+        return None
 
 
 def _check_count(axes: Sequence[Axis], values: Mapping[str, Any]) -> None:

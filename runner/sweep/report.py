@@ -12,9 +12,10 @@ from runner.display.numbers import format_number
 from runner.display.progress import GAP, fit_texts
 from runner.display.report import record_lines
 from runner.display.tables import Section, describe_left_out, fit_to_terminal, print_tables, terminal_width
+from runner.override_text import overridden_key
 from runner.record.description import RANKING
 from runner.sweep.manifest import Manifest, SweepRun
-from runner.sweep.plan import Plan, override_key
+from runner.sweep.plan import Plan, find_several_runs, override_key
 from runner.sweep.ranking import Candidate, compared_metrics, format_table
 from runner.terminal import print_line
 
@@ -106,7 +107,14 @@ def print_end(
 def format_candidate_command(plan: Plan, candidate: Candidate) -> str:
     """The command of a run with the overrides of a candidate, ready to be pasted."""
     common = [override for override in plan.common if override_key(override).partition(".")[0] not in SWEEP_KEYS]
-    return format_command([*common, *candidate.overrides])
+    words = [*common, *candidate.overrides]
+    values = plan.runs[0].config.values | {"fold": None}
+    if values["folds"] is not None and "folds" in map(overridden_key, plan.overrides):
+        values["folds"] = None  # the command leaves it out
+    while (key := find_several_runs(values, words)) is not None:  # that of an experiment
+        words.append(f"{key}=null")
+        values |= {"folds": None} if key == "folds" else {"sweep": values["sweep"] | {"over": None}}
+    return format_command(words)
 
 
 def _summary_lines(

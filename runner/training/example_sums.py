@@ -1,10 +1,13 @@
-"""The sums of the losses and metrics of each example, from which those of some examples are computed."""
+"""The sums of the losses and metrics of each example, from which those of some examples are computed.
+
+Intervals and slices read the same sums, so the model is applied once, and each metric is measured once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -19,19 +22,61 @@ from runner.program.parts import BuiltParts, record_name
 from runner.training.evaluator import Evaluator
 
 
-def sum_examples(
-    evaluator: Evaluator, split: str, outputs: ExampleOutputs, is_left_out: Callable[[str, int], bool]
-) -> MetricSums:
-    """The sums of the losses and metrics of each example of a split, or their rows, by name, (N, …).
+class ExampleSums:
+    """The sums of each example of a split. Those of a metric are computed when they are first read.
 
-    Args:
+    Attributes:
         evaluator: the evaluator.
         split: the split.
         outputs: the outputs for each of the split's rows, in the order of the split.
-        is_left_out: (metric, how many numbers its sums have for all examples) -> whether it is left out.
     """
-    batch = evaluator.load_batch(split) if outputs.batch is None else outputs.batch
-    return _sum_losses(outputs, batch) | _sum_metrics(evaluator.parts, outputs, batch, is_left_out)
+
+    def __init__(self, evaluator: Evaluator, split: str, outputs: ExampleOutputs) -> None:
+        self.evaluator, self.split, self.outputs = evaluator, split, outputs
+        self._metrics: dict[str, Any] = {}
+
+    def read(self, is_left_out: Callable[[str, int], bool]) -> MetricSums:
+        """The sums of the losses and metrics, or their rows, by name, (N, …).
+
+        Args:
+            is_left_out: (metric, how many numbers its sums have for all examples) -> whether it is left out.
+        """
+        named = [name for name in self._numbers if not name.startswith(WEIGHTED)]
+        wanted = [name for name in named if not is_left_out(name, self._numbers[name])]
+        if any(name not in self._metrics for name in wanted):
+            parts = self._parts
+            for name in named:
+                if name not in wanted or name in self._metrics:
+                    parts = _without_metric(parts, name)
+            self._metrics |= _sum_metrics(parts, *self._arrays)
+        read = {name: self._metrics[name] for name in self._numbers if name.removeprefix(WEIGHTED) in wanted}
+        return self._losses | read
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The examples of the split, with their targets."""
+        return self.evaluator.load_batch(self.split) if self.outputs.batch is None else self.outputs.batch
+
+    @cached_property
+    def _losses(self) -> MetricSums:
+        return _sum_losses(self.outputs, self.batch)
+
+    @cached_property
+    def _parts(self) -> BuiltParts:
+        """The parts with the metrics that read no more than logits and targets."""
+        parts = self.evaluator.parts
+        parts = parts._replace(targets={name: parts.targets[name] for name in self.outputs.logits})
+        return _without_other_metrics(parts, partial(_trace, *self._arrays))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """How many numbers the sums of a metric have, by name."""
+        sums = _trace(*self._arrays, self._parts)
+        return {name: sum(leaf.size for leaf in each.values()) for name, each in sums.items()}
+
+    @property
+    def _arrays(self) -> tuple[dict[str, Any], Batch]:
+        return dict(self.outputs.logits), self.batch
 
 
 def compute_defined(evaluator: Evaluator, sums: MetricSums, split: str) -> dict[str, float]:
@@ -63,26 +108,20 @@ def _sum_losses(outputs: ExampleOutputs, batch: Batch) -> MetricSums:
     return sums
 
 
-def _sum_metrics(
-    parts: BuiltParts, outputs: ExampleOutputs, batch: Batch, is_left_out: Callable[[str, int], bool]
-) -> MetricSums:
+def _measure(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> Any:
+    """The sums of one example."""
+    logits, batch = jax.tree.map(lambda leaf: leaf[None], (logits, batch))
+    return sum_metrics(parts, Output(logits), batch, training=False)
+
+
+def _trace(logits: Mapping[str, jax.Array], batch: Batch, parts: BuiltParts) -> Any:
+    """The shapes of the sums of all examples."""
+    return jax.eval_shape(jax.vmap(partial(_measure, parts)), logits, batch)
+
+
+def _sum_metrics(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> MetricSums:
     """The sums of each example's metrics, or their rows, by metric and name, (N, …)."""
-
-    def measure(parts: BuiltParts, logits: Mapping[str, jax.Array], batch: Batch) -> Any:
-        logits, batch = jax.tree.map(lambda leaf: leaf[None], (logits, batch))  # one example
-        return sum_metrics(parts, Output(logits), batch, training=False)
-
-    arrays = dict(outputs.logits), batch
-    parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits})
-
-    def trace(own: BuiltParts) -> Any:
-        return jax.eval_shape(jax.vmap(partial(measure, own)), *arrays)
-
-    parts = _without_other_metrics(parts, trace)
-    numbers = {name: sum(leaf.size for leaf in sums.values()) for name, sums in trace(parts).items()}
-    for name in [name for name in numbers if not name.startswith(WEIGHTED) and is_left_out(name, numbers[name])]:
-        parts = _without_metric(parts, name)
-    sums = jax.device_get(jax.jit(jax.vmap(partial(measure, parts)))(*arrays))
+    sums = jax.device_get(jax.jit(jax.vmap(partial(_measure, parts)))(logits, batch))
     collecting = {name for name, metric in parts.metrics.items() if metric.collects}
     return {
         name: {

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from runner.config.check_targets import WEIGHTED
-from runner.program.objective import ExampleOutputs
-from runner.training.evaluator import Evaluator
-from runner.training.example_sums import compute_defined, sum_examples
+from runner.training.example_sums import ExampleSums, compute_defined
 
 LEVEL = 0.95
 MIN_ROWS = 30  # of fewer rows, resamples tell little about other rows
@@ -33,9 +31,7 @@ def find_obstacle(rows: int, resamples: int) -> str | None:
 
 
 def bootstrap_intervals(
-    evaluator: Evaluator,
-    split: str,
-    outputs: ExampleOutputs,
+    sums: ExampleSums,
     resamples: int,
     seed: int,
     *,
@@ -48,9 +44,7 @@ def bootstrap_intervals(
     97.5 % quantile of the resamples' values, without those that are not defined.
 
     Args:
-        evaluator: the evaluator.
-        split: the split.
-        outputs: the outputs for each of the split's rows, in the order of the split.
+        sums: the sums of the split's examples.
         resamples: the number of resamples.
         seed: the seed of the draws.
         note: called with a line about each metric that would take too long.
@@ -63,6 +57,7 @@ def bootstrap_intervals(
     References:
         Efron, 1979: Bootstrap methods: another look at the jackknife.
     """
+    evaluator, split = sums.evaluator, sums.split
     rows = len(evaluator.data.splits[split])
     collecting = {name for name, metric in evaluator.metrics.items() if metric.collects}
 
@@ -72,7 +67,7 @@ def bootstrap_intervals(
             note(f"{name} has no interval: {resamples:,} resamples would take minutes. Set intervals to fewer.")
         return cost > MAX_COST
 
-    of_examples = sum_examples(evaluator, split, outputs, is_too_costly)
+    of_examples = sums.read(is_too_costly)
     random = np.random.default_rng(seed)
     values: dict[str, list[float]] = {}
     at_once = max(MAX_DRAWN_AT_ONCE // rows, 1)
@@ -87,13 +82,13 @@ def bootstrap_intervals(
             if name.removeprefix(WEIGHTED) not in collecting
         }
         for resample, rows_drawn in enumerate(drawn):
-            sums = {
+            drawn_sums = {
                 name: {key: each[resample] for key, each in added[name].items()}
                 if name in added
                 else {key: each[rows_drawn] for key, each in by_key.items()}
                 for name, by_key in of_examples.items()
             }
-            for name, value in compute_defined(evaluator, sums, split).items():
+            for name, value in compute_defined(evaluator, drawn_sums, split).items():
                 values.setdefault(name, []).append(value)
     tail = 50 * (1 - LEVEL)
     intervals = {}

@@ -1,6 +1,7 @@
 """Handles Ctrl-C and SIGTERM: a command ends at once, and a run saves a checkpoint first.
 
-A signal that the parent process ignores stays ignored, as for `command &` in a script.
+A run from Python then passes the signal to the caller, so that it ends a script as it would without us. A signal that
+the parent process ignores stays ignored, as for `command &` in a script.
 """
 
 from __future__ import annotations
@@ -118,7 +119,8 @@ def _list_callers(frame: FrameType | None) -> list[CodeType]:
 class Signals(Interruption):
     """A context in which the first signal only sets `received`. The run that reads it saves and ends.
 
-    A second signal ends the run at once, because it goes to the handlers from before the context.
+    A second signal ends the run at once, because it goes to the handlers from before the context. So does the first one
+    at the end of the context, unless that is within a command, whose exit code has the signal.
 
     Raises:
         KeyboardInterrupt: on entry, if the command has received a signal already.
@@ -131,6 +133,17 @@ class Signals(Interruption):
                 self.__exit__(None, None, None)
                 interruption._interrupt()
         return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        is_ending = kind is not None and not issubclass(kind, Exception)  # such as a second Ctrl-C
+        if self.received is not None and not is_ending and not self._command_interruptions():
+            for stream in (sys.stdout, sys.stderr):  # SIGTERM may end the process without flushing them
+                with contextlib.suppress(AttributeError, OSError, ValueError):  # a stream may be missing or closed
+                    stream.flush()
+            signal.raise_signal(self.received)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)

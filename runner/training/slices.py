@@ -16,10 +16,9 @@ from components.types import ExplainsUndefined
 from runner.config.check_targets import WEIGHTED
 from runner.data.slices import SliceColumn
 from runner.program.metric_sums import MetricSums
-from runner.program.objective import ExampleOutputs
 from runner.program.parts import record_name
 from runner.training.evaluator import Evaluator
-from runner.training.example_sums import compute_defined, sum_examples
+from runner.training.example_sums import ExampleSums, compute_defined
 
 MAX_NUMBERS = 200_000_000  # of the sums of a metric for all examples, float32 and then float64
 
@@ -47,9 +46,7 @@ class Slice(NamedTuple):
 
 
 def evaluate_slices(
-    evaluator: Evaluator,
-    split: str,
-    outputs: ExampleOutputs,
+    sums: ExampleSums,
     columns: Mapping[str, SliceColumn],
     *,
     note: Callable[[str], None],
@@ -57,9 +54,7 @@ def evaluate_slices(
     """Computes the losses and metrics of each slice of a split. A value without rows has none.
 
     Args:
-        evaluator: the evaluator.
-        split: the split.
-        outputs: the outputs for each of the split's rows, in the order of the split.
+        sums: the sums of the split's examples.
         columns: the columns, with the values of the split's rows.
         note: called with a line about each metric that is left out, because its sums need too much memory.
 
@@ -67,8 +62,9 @@ def evaluate_slices(
         The slices of each column, in the order of the values. Metrics that read more than the logits, and targets that
         are images, have none.
     """
-    if not columns or not outputs.logits:
+    if not columns or not sums.outputs.logits:
         return []
+    evaluator, split = sums.evaluator, sums.split
 
     def is_too_large(name: str, numbers: int) -> bool:
         if numbers <= MAX_NUMBERS:
@@ -76,10 +72,12 @@ def evaluate_slices(
         note(f"{name} has no slices: it has {numbers:,} numbers for the {split} split, and {MAX_NUMBERS:,} are allowed")
         return True
 
-    sums = sum_examples(evaluator, split, outputs, is_too_large)
-    targets = evaluator.compute_targets(split, outputs.batch)
+    of_examples = sums.read(is_too_large)
+    targets = evaluator.compute_targets(split, sums.outputs.batch)
     return [
-        _evaluate_slice(evaluator, split, sums, targets, name, value, np.flatnonzero(column.ids[split] == number))
+        _evaluate_slice(
+            evaluator, split, of_examples, targets, name, value, np.flatnonzero(column.ids[split] == number)
+        )
         for name, column in columns.items()
         for number, value in enumerate(column.values)
         if (column.ids[split] == number).any()

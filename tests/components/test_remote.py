@@ -1,6 +1,7 @@
 """Remote files are fetched once, whole, and without credentials in any message."""
 
 import base64
+import errno
 import re
 import subprocess
 import sys
@@ -132,10 +133,18 @@ def test_a_file_that_breaks_off_or_changes_is_an_error(monkeypatch: pytest.Monke
     def fail(self: Any, path: str, local: str, **options: Any) -> None:
         raise PermissionError("Forbidden")
 
+    def name_twice(self: Any, path: str, local: str, **options: Any) -> None:
+        raise OSError("Bucket 'memory://t.csv' is locked.")
+
+    def name_file(self: Any, path: str, local: str, **options: Any) -> None:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+
     for broken, message in (
         (cut, "memory://t.csv broke off after 5 of 12 bytes. Run the command again"),
         (change, "memory://t.csv changed while it was fetched. Run the command again"),
         (fail, "memory://t.csv can't be read without permission: Forbidden"),
+        (name_twice, "memory://t.csv can't be fetched: Bucket is locked. Try again"),
+        (name_file, "memory://t.csv can't be fetched: Is a directory. Try again"),
     ):
         monkeypatch.setattr(MemoryFileSystem, "get_file", broken)
         with pytest.raises(DataError, match=re.escape(message)):

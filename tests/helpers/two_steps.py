@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays
@@ -20,7 +21,7 @@ WORDS = ("training.epochs=2", "training.limit_batches=1", "quiet=true")
 
 @contextmanager
 def interrupted_once() -> Iterator[None]:
-    """Sends Ctrl-C at the end of the first epoch that is trained, before it is saved."""
+    """Sends Ctrl-C at the end of the first epoch that is trained, before it is saved. The run returns its result."""
     evaluate, sent = Trainer.evaluate, []
 
     def interrupt(trainer: Trainer, *given: Any) -> Any:
@@ -29,7 +30,7 @@ def interrupted_once() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
         return evaluate(trainer, *given)
 
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, returning_handlers():
         patched.setattr(Trainer, "evaluate", interrupt)
         yield
 

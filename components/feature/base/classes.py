@@ -8,7 +8,7 @@ from typing import Any
 
 from components.closest import join_names
 from components.feature.base import raw
-from components.types import DataError, UserError
+from components.types import DataError, FieldError
 
 
 def check_names(names: tuple[str, ...] | None) -> None:
@@ -16,9 +16,9 @@ def check_names(names: tuple[str, ...] | None) -> None:
     if names is None:
         return
     if len(set(names)) < len(names):
-        raise UserError(f"`names` must have each class only once, got {', '.join(names)}")
+        raise FieldError("names", f"must have each class only once, got {', '.join(names)}")
     if wrong := [name for name in names if name.endswith("\0")]:
-        raise UserError(f"`names`: a class can't end with a NUL character, got {wrong[0]!r}. Remove it.")
+        raise FieldError("names", f"a class can't end with a NUL character, got {wrong[0]!r}. Remove it.")
 
 
 def name_classes(key: str, names: tuple[str, ...] | None, rows: Mapping[Any, int]) -> dict[Any, str]:

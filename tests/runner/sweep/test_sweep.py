@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from signal_handlers import returning_handlers
 
 import runner
 from components.data import Arrays
@@ -30,7 +32,8 @@ from runner.sweep import launch
 from runner.sweep.grid import list_combinations, parse_axes
 from runner.sweep.manifest import Manifest, SweepRun
 from runner.sweep.plan import Plan, explain_incomparable, make_plan
-from runner.sweep.ranking import format_table, rank, save_ranking
+from runner.sweep.ranking import Candidate, format_table, rank, save_ranking
+from runner.sweep.report import format_candidate_command
 
 QUICK = ("architecture.widths=[8]", "training.epochs=2", "training.batch_size=16", "tracking=none", "quiet=true")
 
@@ -85,7 +88,7 @@ def test_a_swept_key_of_the_command_line_replaces_that_of_the_experiment() -> No
 
 
 @pytest.mark.usefixtures("own_sweep")
-@pytest.mark.parametrize("words", [["sweep.over=null"], ["mode=look"], ["optimizer=adam", "seed=5"]])
+@pytest.mark.parametrize("words", [["sweep.over=null"], ["sweep.over={}"], ["mode=look"], ["optimizer=adam", "seed=5"]])
 def test_a_command_runs_one_setting_of_an_experiment_with_a_sweep(words: list[str]) -> None:
     assert not isinstance(make_plan(["experiment=own", *words], multirun=False), Plan)
 
@@ -104,6 +107,73 @@ def test_a_command_runs_one_setting_of_an_experiment_with_a_sweep(words: list[st
 def test_a_wrong_sweep_of_an_experiment_is_an_error(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         make_plan(["experiment=own", word], multirun=False)
+
+
+@pytest.mark.usefixtures("own_sweep")
+def test_an_override_replaces_the_sweep_of_an_experiment() -> None:
+    assert plan_runs("experiment=own", "sweep.over={seed: [4, 5]}") == [("seed=4",), ("seed=5",)]
+
+
+@pytest.mark.parametrize(
+    ("over", "problems"),
+    [
+        (
+            "{sed: [1, 2], learning_rate: [-1, -2, 1]}",
+            [
+                "sed: unknown key. Did you mean seed? [set by experiments/wrong.yaml (sweep.over.sed)]",
+                "learning_rate: -1 is not a number in [0, inf) "
+                "[set by experiments/wrong.yaml (sweep.over.learning_rate)]",
+                "learning_rate: -2 is not a number in [0, inf) "
+                "[set by experiments/wrong.yaml (sweep.over.learning_rate)]",
+            ],
+        ),
+        (
+            "{optimizer: [sgd, adm]}",
+            [
+                "optimizer: unknown option adm. Did you mean adam? "
+                "[set by experiments/wrong.yaml (sweep.over.optimizer)]"
+            ],
+        ),
+        (
+            "{seed: [1, 1]}",
+            ["sweep.over.seed: a value is repeated. Leave it out. [set by experiments/wrong.yaml]"],
+        ),
+        (
+            "{seed: range(3}",
+            [
+                "sweep.over.seed: seed=range(3: not a valid override. Write 'seed=\"range(3\"' "
+                "[set by experiments/wrong.yaml]"
+            ],
+        ),
+    ],
+)
+def test_an_error_in_the_sweep_of_an_experiment_names_its_file_once(
+    over: str, problems: list[str], in_empty_folder: Path
+) -> None:
+    Path("experiments").mkdir()
+    Path("experiments/wrong.yaml").write_text(f"# Question: which?\nsweep:\n  over: {over}\n")
+    for multirun in (False, True):
+        with pytest.raises(ConfigError) as raised:
+            make_plan(["experiment=wrong", "training.epochs=2"], multirun=multirun)
+        assert list(raised.value.problems) == problems
+
+
+@pytest.mark.usefixtures("own_sweep")
+def test_the_command_of_the_best_candidate_is_one_run() -> None:
+    """It has no seeds of the experiment, nor its folds."""
+    Path("experiments/folds.yaml").write_text(OVER + "folds: 3\n")
+    for words in (
+        ["experiment=own"],
+        ["experiment=own", "seed=1"],
+        ["experiment=folds"],
+        ["experiment=own", "folds=2"],
+    ):
+        plan = make_plan(words, multirun=True)
+        assert isinstance(plan, Plan)
+        command = format_candidate_command(plan, Candidate((SGD,), {}, (), 1, {}))
+        again = make_plan(shlex.split(command)[1:], multirun=False)
+        assert not isinstance(again, Plan), command
+        assert again.choices["optimizer"] == "sgd"
 
 
 @pytest.mark.usefixtures("own_sweep")
@@ -265,10 +335,10 @@ def test_an_interrupted_sweep_is_resumed(monkeypatch: pytest.MonkeyPatch) -> Non
             self.signals.received = signal.SIGINT
         return fit(self, *arguments)
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, returning_handlers() as received:
         patched.setattr(Trainer, "fit", interrupt_second)
         first = runner.multirun(*words, source=source())
-    assert first.status == "interrupted"
+    assert (first.status, first.signal, received) == ("interrupted", signal.SIGINT, [signal.SIGINT])
     assert [run.status for run in first.runs] == ["finished", "interrupted", None]
     started = []
     execute = runner.execution.execute.execute_with_signals
