@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from runner.config.config import Config
 from runner.display.progress import make_progress
+from runner.display.report import record_lines
 from runner.display.tables import print_tables
 from runner.errors import RunError
 from runner.modes.look.data import look_at_data
 from runner.modes.look.mistakes import look_at_mistakes
 from runner.platform import cache_folder, start_jax
-from runner.store_uri import format_view_command
+from runner.tracking import describe_view
 
 
 def command(config: Config) -> int:
@@ -26,10 +27,12 @@ def command(config: Config) -> int:
     ):
         progress.close()  # removes the live line; sending the record may take some seconds after the tables
         if not quiet:
-            record = [("record", format_view_command(look.tracking["uri"]))] if look.tracking else []
             figures = look.folder / "figures"
             files = [("", path.name) for path in sorted(figures.glob("*.png"))]
-            print_tables(look.sections, [("figures", str(figures)), *files, *record])
+            print_tables(
+                look.sections,
+                [("figures", str(figures)), *files, *record_lines(describe_view(look.folder, look.tracking))],
+            )
     return 0
 
 
