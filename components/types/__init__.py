@@ -104,6 +104,7 @@ from components.types.profile import Sentinel as Sentinel
 from components.types.profile import Setting as Setting
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import find_void_class as find_void_class
+from components.types.ranges import check_ranges as check_ranges
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint
