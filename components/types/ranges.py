@@ -13,7 +13,7 @@ from components.types.base import FieldError, Range
 
 def check_ranges(part: Any) -> None:
     """Raises FieldError for a field of a part that is beyond the range in its annotation."""
-    for name, hint in _find_ranged(type(part)).items():
+    for name, hint in _find_ranged(part.__class__).items():
         value = getattr(part, name)
         if not _is_allowed(value, hint):
             ranges = " or ".join(dict.fromkeys(map(str, _list_ranges(hint))))
@@ -21,7 +21,7 @@ def check_ranges(part: Any) -> None:
 
 
 @functools.cache
-def _find_ranged(cls: type) -> Mapping[str, Any]:
+def _find_ranged(cls: Any) -> Mapping[str, Any]:
     """The annotations with a range, by field."""
     hints = get_type_hints(cls, include_extras=True)
     return {name: hint for name, hint in hints.items() if _list_ranges(hint)}

@@ -373,7 +373,7 @@ SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]
     (
         one_cycle,
         {"learning_rate": 0.1, "warmup": 4, "initial": 0.0, "momentum": 0.9, "lowest_momentum": 0.8},
-        {"learning_rate": 0.1, "warmup": 9, "initial": 0.2, "momentum": 0.8, "lowest_momentum": 0.9},
+        {"learning_rate": 0.1, "warmup": 9, "initial": 0.2, "momentum": 0.8, "lowest_momentum": 0.7},
     ),
     (
         partial(reduce_on_plateau, patience=3),
@@ -416,7 +416,7 @@ def test_rates_are_float32_scalars_for_integer_and_float_steps(
 @pytest.mark.parametrize(
     ("boundaries", "factors", "message"),
     [
-        ((0.5,), (1.0,), "got 1 boundaries and 1 factors. List 2 factors"),
+        ((0.5,), (1.0,), "factors: needs one more than boundaries, got 1 factors and 1 boundaries. List 2 factors"),
         ((0.5, 0.2), (1.0, 0.5, 0.1), r"boundaries: 0\.2 follows 0\.5\. List them"),
         (("3ep", "3ep"), (1.0, 0.5, 0.1), "boundaries: 3ep follows 3ep"),
     ],

@@ -207,7 +207,7 @@ def test_other_columns_raise_an_error() -> None:
         ({"parts": ("day", "day")}, r"parts: must be one or more different parts, got day, day"),
         (
             {"parts": ("year",), "encoding": "cyclic"},
-            r"`encoding` \(=cyclic\) needs a part with a period, one of month,",
+            r"encoding: cyclic needs a part with a period, one of month,",
         ),
         ({"parts": ("day",), "encoding": "cyclic", "normalize": "z_score"}, "does nothing, because all parts are on a"),
         ({"parts": ("elapsed",)}, r"the part elapsed needs `normalize` \(=z_score\), because float32 would round it"),
