@@ -14,7 +14,7 @@ from optax import contrib
 from components.paths import EMBEDDINGS, WEIGHTS, check_patterns, leaves_with_paths, matches_any
 from components.types import Range, Scalar
 
-__all__ = ["adabound", "ftrl", "muon", "sophia"]
+__all__ = ["adabound", "ftrl", "lars", "muon", "sophia"]
 
 HEAD = "architecture/head"
 
@@ -155,6 +155,55 @@ def ftrl(
         return changes, FtrlState(accumulator, linear)
 
     return optax.GradientTransformation(init, update)
+
+
+def lars(
+    learning_rate: Annotated[Scalar, Range(0)],
+    weight_decay: Annotated[Scalar, Range(0)] = 0.0,
+    trust_coefficient: Annotated[Scalar, Range(0, math.inf, "()")] = 0.001,
+    eps: Annotated[Scalar, Range(0)] = 0.0,
+    momentum: Annotated[Scalar, Range(0, 1, "[)")] = 0.9,
+    nesterov: bool = False,
+    mask: Any = None,
+) -> optax.GradientTransformation:
+    """LARS: momentum with a rate for each kernel and embedding, in proportion to its norm.
+
+    With gradient g, parameter w and its velocity v, where |w| and |g + weight_decay w| are not 0:
+        ratio = trust_coefficient |w| / (|g + weight_decay w| + eps)     of a kernel or an embedding; else 1
+        v' = momentum v + learning_rate ratio (g + weight_decay w)
+        w' = w - v'
+    Biases and the scales of normalizations have the ratio 1, as in the code of SimCLR, MLPerf and timm, unlike in
+    `optax.lars`: their norm, often 0 at first, tells nothing about the size of a step.
+
+    Args:
+        learning_rate: 0 or more.
+        weight_decay: strength of the weight decay, which is added to the gradient.
+        trust_coefficient: factor of the ratio, above 0.
+        eps: added to the norm of the gradient.
+        momentum: decay of the velocity.
+        nesterov: whether to use Nesterov momentum.
+        mask: a function of the parameters that returns which of them decay. None: all.
+
+    References:
+        You et al., 2017: Large batch training of convolutional networks.
+    """
+    return optax.lars(
+        learning_rate,
+        weight_decay=weight_decay,
+        weight_decay_mask=True if mask is None else mask,
+        trust_coefficient=trust_coefficient,
+        eps=eps,
+        trust_ratio_mask=_find_weights,
+        momentum=momentum,
+        nesterov=nesterov,
+    )
+
+
+def _find_weights(parameters: Any) -> Any:
+    """A tree that tells which parameters are kernels and embeddings."""
+    return jax.tree_util.tree_map_with_path(
+        lambda keys, _: matches_any(WEIGHTS, jax.tree_util.keystr(keys, simple=True, separator="/")), parameters
+    )
 
 
 def muon(

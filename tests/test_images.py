@@ -448,14 +448,14 @@ def test_a_file_that_can_t_be_decoded_at_a_step_is_named() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "`crop_area` needs images that are decoded for each step"),
+        (["size=[4,4]", "decode=once", "crop_area=[0.5,1]"], "crop_area: needs images that are decoded for each step"),
         (
             ["crop_area=[0.5,1]"],
-            "`crop_area` needs the size to which crops are resized; set feature.columns.image.size",
+            "crop_area: needs the size to which crops are resized; set feature.columns.image.size",
         ),
         (
             ["size=[4,4]", "crop_area=[1,0.5]"],
-            r"`crop_area` .* has the smallest share of the area first",
+            r"crop_area: .* has the smallest share of the area first",
         ),
         (["size=[4,4]", "crop_area=[0,1]"], r"crop_area.*0 is not"),
         (["decode=always"], "decode.*always"),

@@ -211,11 +211,11 @@ def test_the_commands_of_a_table_print_slices_and_apply_the_model_once(
     printed = capsys.readouterr().out
     assert "valid by color, the worst loss first" in printed
     assert " to " in printed, "there are intervals"
-    assert calls == ["evaluate_batches", "sum_losses", "sum_metrics"]
+    assert calls == ["evaluate_batches", "sum_metrics", "sum_losses"]
     calls.clear()
     assert main(["mode=evaluate", "run=last", "data.path=table.csv", "metric_slices=[color]"]) == 0
     assert "new rows by color, the worst loss first" in capsys.readouterr().out
-    assert calls == ["encode_labeled", "evaluate_batches", "sum_losses", "sum_metrics"]
+    assert calls == ["encode_labeled", "evaluate_batches", "sum_metrics", "sum_losses"]
     assert main(["mode=evaluate", "run=last", "metric_slices=[]"]) == 0
     assert " by color" not in capsys.readouterr().out
 

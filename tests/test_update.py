@@ -323,7 +323,7 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         ),
         (
             ["update=[groups]", "update.groups.a={paths: []}"],
-            "update.groups: the group a has no patterns. List some as",
+            "update.groups.a.paths: the group has no patterns. List some",
         ),
         (
             ["update=[lookahead]", "update.lookahead.steps=3000000000"],
@@ -353,7 +353,7 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
                 *("schedule=piecewise_constant", "schedule.boundaries=[1ep,1st]", "schedule.factors=[1,0.1,0.01]"),
                 "training.limit_batches=2",
             ],
-            "schedule: piecewise_constant needs boundaries that increase. 1ep is step 2 of this run, and the next one,",
+            "schedule.boundaries: 1ep is step 2 of this run, and the next one,",
         ),
         (
             ["update=[decay]", "update.decay.paths=[head]"],
@@ -365,9 +365,29 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         ),
         (
             ["update=[groups]", "update.groups.a={paths: ['**']}", "update.groups.b={paths: ['**/bias']}"],
-            "update.groups: the group b has no parameter, because the groups before it have them all.",
+            "update.groups.b: the group has no parameter, because the groups before it have them all.",
         ),
-        (["update=[groups]", "update.groups.default={paths: ['**']}"], "the group default holds the parameters of no"),
+        (
+            ["update=[groups]", "update.groups.default={paths: ['**']}"],
+            "update.groups.default: this group holds the parameters of no",
+        ),
+        (
+            ["metric=[top_k]", "metric.top_k.k=19"],
+            "metric.top_k.k: 19 is above the number of classes. Choose one from 1 to 10. "
+            "[set by the command line (metric.top_k.k=19)]",
+        ),
+        (
+            ["constraint=[min_max_norm]", "constraint.min_max_norm.low=5"],
+            "constraint.min_max_norm.low: 5.0 is above `high`, 2.0. Choose a smaller one. [set by the command line",
+        ),
+        (
+            [
+                *("schedule=join", "schedule.boundaries=[0.5]"),
+                "schedule.schedules=[constant,{option: piecewise_constant, boundaries: [3ep, 2ep]}]",
+            ],
+            "schedule.schedules.1.boundaries: 2ep follows 3ep. List them in increasing order. [set by the command line",
+        ),
+        (["feature.target.weight={}"], "feature.target.weight: is empty. Name a class and its weight, such as {NAME"),
         (["update=[clip_norm]", "update.clip_norm.limit=0"], "update.clip_norm.limit: 0 is not a number in (0, inf)"),
         (["update=[clip_value]", "update.clip_value.limit=-1"], "update.clip_value.limit: -1 is not a number in (0,"),
         (
@@ -562,8 +582,13 @@ def test_biases_do_not_decay_whatever_the_optimizer(target: str) -> None:
 
 def test_the_optimizers_with_a_mask_are_found() -> None:
     found = decaying_optimizers()
-    assert {"optax.adamw", "optax.lion", "optax.lamb", "optax.lars", "optax.adafactor", "optax.contrib.muon"} <= {
-        *found
-    }
+    assert {
+        "optax.adamw",
+        "optax.lion",
+        "optax.lamb",
+        "components.optimizer.lars",
+        "optax.adafactor",
+        "optax.contrib.muon",
+    } <= {*found}
     assert not {"optax.sgd", "optax.adam", "optax.rmsprop", "optax.novograd"} & {*found}
     assert find_decay_masks({"_target_": "optax.adamw", "mask": None}) == []

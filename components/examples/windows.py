@@ -24,6 +24,7 @@ from components.types import (
     TargetSpec,
     UserError,
     Values,
+    check_ranges,
     row_dtype,
 )
 
@@ -83,6 +84,7 @@ class Windows:
     known_ahead: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         for name in ("gap", "known_ahead"):
             if (value := getattr(self, name)) and self.horizon is None:
                 text = ", ".join(value) if isinstance(value, tuple) else value

@@ -10,7 +10,7 @@ from components.feature.base import raw
 from components.feature.base.column import Stateless
 from components.feature.base.values import first_array, get_column
 from components.ragged import describe_values, layout_of, truncate
-from components.types import Block, Constants, DataError, Ragged, Range, Remedy, UserError, Values
+from components.types import Block, Constants, DataError, Ragged, Range, Remedy, UserError, Values, check_ranges
 
 Length = Annotated[int, Range(1)]
 
@@ -33,6 +33,9 @@ class Truncated(Stateless):
     max_length: Length | tuple[Length | None, ...]
     keep: Literal["first", "last"] = "first"
     missing: Literal["empty"] | None = None
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def encode(
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants

@@ -8,16 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from components.closest import join_names
-from components.types import Scalar, TargetSpec, UserError
-
-KINDS = {
-    "classes": "a target with one class",
-    "pixels": "a target with a class for each pixel",
-    "labels": "a multilabel target",
-    "numbers": "a real-valued target",
-    "images": "a real-valued target",
-}
-"""The kinds of targets in messages."""
+from components.types import Scalar, TargetSpec, UserError, describe_target_kinds
 
 
 class TargetedLoss:
@@ -47,9 +38,7 @@ class TargetedLoss:
         """Raises UserError if the loss doesn't take this target. The message lists those that do."""
         has_two = target.classes is not None and len(target.classes) == 2
         if target.kind_name not in self.target_kinds:
-            named = (kind for kind in self.target_kinds if kind != "pixels")  # whoever takes these takes a class, too
-            expected = " or ".join(dict.fromkeys(map(KINDS.__getitem__, named)))
-            what = KINDS[target.kind_name]
+            expected, what = describe_target_kinds(self.target_kinds), describe_target_kinds([target.kind_name])
             found = what if target.classes is None or target.is_image else f"{what} of {len(target.classes)}"
         elif target.kind == "classes" and self.is_binary and not has_two:
             expected, found = "a target of two classes", str(target.outputs)

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.metric.base import class_scores, count_examples, has_labels, require_classes, sum_elements
 from components.metric.counts import Threshold, check_threshold, predict_classes, predict_labels
-from components.types import Batch, FieldError, Output, Range, TargetSpec
+from components.types import Batch, FieldError, Output, Range, TargetSpec, check_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,9 @@ class TopK:
     higher_is_better = True
     collects = False
     _name = "top_k"
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def bind(self, target: TargetSpec) -> Self:
         """Returns itself; raises UserError for a real-valued target or fewer than `k` classes."""

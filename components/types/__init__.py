@@ -77,6 +77,7 @@ from components.types.model import PixelRange as PixelRange
 from components.types.model import ScaledErrors as ScaledErrors
 from components.types.model import TargetSpec as TargetSpec
 from components.types.model import Variables as Variables
+from components.types.model import describe_target_kinds as describe_target_kinds
 from components.types.model import get_only as get_only
 from components.types.model import padded_shape as padded_shape
 from components.types.model import register_pytrees as register_pytrees
@@ -103,6 +104,7 @@ from components.types.profile import Sentinel as Sentinel
 from components.types.profile import Setting as Setting
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import find_void_class as find_void_class
+from components.types.ranges import check_ranges as check_ranges
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -80,6 +80,22 @@ class ScaledErrors(NamedTuple):
     difference: Callable[[jax.Array, jax.Array], jax.Array]
     exponent: Any = None
     factor: float = 1.0
+
+
+TARGET_KINDS = {
+    "classes": "a target with one class",
+    "pixels": "a target with a class for each pixel",
+    "labels": "a multilabel target",
+    "numbers": "a real-valued target",
+    "images": "a real-valued target",
+}
+"""The kinds of targets in messages, by `TargetSpec.kind_name`."""
+
+
+def describe_target_kinds(kinds: Sequence[str]) -> str:
+    """Some kinds of targets in words. Parts that take a class for each pixel take one class, too, so both are one."""
+    named = [kind for kind in kinds if kind != "pixels"] or kinds
+    return " or ".join(dict.fromkeys(TARGET_KINDS.get(kind, kind) for kind in named))
 
 
 @dataclass(frozen=True)

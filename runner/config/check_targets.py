@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from components.closest import join_names, suggest_name
+from components.types import describe_target_kinds
 from runner.config.catalog import find_options
 from runner.config.option_parts import list_targets
 from runner.config.recorded_config import read_yaml
@@ -197,10 +198,10 @@ def _check_metric_targets(values: Mapping[str, Any], targets: Mapping[str, Any])
             kinds = read_target_kinds(metric)
             if not kinds or {*own_kinds} & {*kinds}:
                 continue
-            needed = " or ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
+            needed, found = describe_target_kinds(kinds), describe_target_kinds(own_kinds[:1])
             place = f"feature.targets.{target}" if target else "feature.target"
             suitable = join_names(sorted(_list_suitable_metrics(own_kinds[0])))
-            text = f"needs a target of {needed}, and {place} has {own_kinds[0]}. Metrics that suit it: {suitable}."
+            text = f"needs {needed}, and {place} is {found}. Metrics that suit it: {suitable}."
             yield Problem(f"{key}.{name}", text)
 
 

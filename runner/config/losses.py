@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.closest import join_names
+from components.types import describe_target_kinds
 from runner.config.check_targets import find_augmentations, is_set, read_target_kinds, target_of
 from runner.config.option_parts import list_targets
 from runner.signature.classes import find_class, find_method
@@ -17,12 +18,6 @@ from runner.signature.kinds import kinds_of
 from runner.signature.parameters import hint_of_argument, read_call_signature, read_parameter_hints
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import Problem, element_hint, part_kinds
-
-KINDS = {
-    **dict.fromkeys(("classes", "pixels"), "a class"),
-    "labels": "any number of classes",
-    **dict.fromkeys(("numbers", "images"), "numbers"),
-}
 
 
 def losses_by_key(node: Any) -> dict[str, Mapping[str, Any]]:
@@ -89,12 +84,11 @@ def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> I
     """Finds a loss, or one within it, that can't take the kind of a target."""
     own, kinds = read_target_kinds(target), read_target_kinds(loss)
     if own and kinds and not {*own} & {*kinds}:
-        expected = " or ".join(dict.fromkeys(KINDS[each] for each in kinds))
         able = join_names(
             name for name, each in list_targets("loss") if own[0] in read_target_kinds({"_target_": each})
         )
-        needed = f"{loss['_target_']} needs a target with {expected}"
-        yield Problem(key, f"{needed}, and {place} has {KINDS[own[0]]}. Losses for it: {able}.")
+        needed = f"{loss['_target_']} needs {describe_target_kinds(kinds)}"
+        yield Problem(key, f"{needed}, and {place} is {describe_target_kinds(own[:1])}. Losses for it: {able}.")
     elif is_set(loss, "needs_raw_target") and target and target.get("normalize"):
         yield Problem(
             f"{place}.normalize",

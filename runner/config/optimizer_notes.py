@@ -10,6 +10,7 @@ from runner.config.provenance import signature_defaults
 from runner.tree import iterate_leaves, iterate_parts, join_path
 
 RATES = {
+    "components.optimizer.lars": 1.0,
     "components.optimizer.muon": 0.02,
     "optax.adadelta": 1.0,
     "optax.contrib.cocob": 1.0,

@@ -156,7 +156,7 @@ def test_every_case_of_keras_is_compared() -> None:
 
 
 def test_an_empty_interval_of_norms_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"3\.0 is above `high`, 2\.0"):
+    with pytest.raises(UserError, match=r"low: 3\.0 is above `high`, 2\.0"):
         MinMaxNorm(low=3.0)
 
 

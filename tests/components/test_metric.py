@@ -102,7 +102,7 @@ def test_errors_are_in_the_unit_of_the_target() -> None:
     [
         (Accuracy(), REAL, "accuracy needs a target with classes, .* Choose rmse or mae"),
         (TopK(2), REAL, "top_k needs a target with classes"),
-        (TopK(5), CLASSES, "top_k needs at least k=5 classes, got 4"),
+        (TopK(5), CLASSES, "k: 5 is above the number of classes. Choose one from 1 to 4"),
         (MAE(), CLASSES, r"mae needs a real-valued target, .* 4 classes\. Choose accuracy"),
         (RMSE(), CLASSES, "rmse needs a real-valued target"),
         (TopK(2), MULTILABEL, "top_k needs a target with one class, got a multilabel target. Choose accuracy"),

@@ -304,12 +304,16 @@ def test_an_undefined_metric_explains_why(metric: Any, spec: TargetSpec, target:
 @pytest.mark.parametrize(
     ("fields", "spec", "message"),
     [
-        ({"average": "binary"}, classes(3), "average=binary needs two classes, got 3 classes. Choose macro, micro or"),
-        ({"average": "binary"}, LABELS, "average=binary needs two classes, got a multilabel target of 3 labels"),
+        ({"average": "binary"}, classes(3), "average: binary needs two classes, got 3 classes. Choose macro, micro or"),
+        ({"average": "binary"}, LABELS, "average: binary needs two classes, got a multilabel target of 3 labels"),
         ({}, NUMBERS, "needs a target with classes, got a real-valued target. Choose rmse or mae"),
-        ({"positive": "yess"}, classes(2), "positive=yess is not a class of the target. Did you mean yes. Allowed: no"),
-        ({"positive": "yes"}, classes(3), "positive=yes is for average=binary, got 3 classes. Leave positive out"),
-        ({"positive": "yes", "average": "macro"}, classes(2), "positive=yes is for average=binary, got average=macro"),
+        (
+            {"positive": "yess"},
+            classes(2),
+            "positive: yess is not a class of the target. Did you mean yes. Allowed: no",
+        ),
+        ({"positive": "yes"}, classes(3), "positive: yes is for average=binary, got 3 classes. Leave positive out"),
+        ({"positive": "yes", "average": "macro"}, classes(2), "positive: yes is for average=binary, got average=macro"),
     ],
 )
 def test_averages_and_classes_that_a_target_does_not_have_raise(

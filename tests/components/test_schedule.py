@@ -291,9 +291,13 @@ WITH_PLATEAU = reduce_on_plateau(0.1, 0.5, 3)
     [
         ((constant(1.0),), (), "at least two schedules, and one boundary less, got 1 schedules and 0 boundaries"),
         ((constant(1.0), constant(2.0)), (), "got 2 schedules and 0 boundaries. List a boundary"),
-        ((constant(1.0),) * 3, (Duration(0.5), Duration(0.5)), "join needs boundaries that increase, got 0.5 after"),
+        ((constant(1.0),) * 3, (Duration(0.5), Duration(0.5)), "boundaries: 0.5 follows 0.5. List them in"),
         ((constant(1.0), WITH_PLATEAU), (Duration(0.5),), "reacts to a plateau, which counts for the whole run"),
-        ((constant(1.0), one_cycle(1.0)), (Duration(0.5),), "the same numbers, got learning_rate; learning_rate, mom"),
+        (
+            (constant(1.0), one_cycle(1.0)),
+            (Duration(0.5),),
+            "schedules: set different numbers: learning_rate; learning_rate, momentum. .* set momentum to null",
+        ),
     ],
 )
 def test_wrong_joins_raise(schedules: tuple[Schedule, ...], boundaries: tuple[Duration, ...], message: str) -> None:
@@ -308,7 +312,9 @@ def test_the_pieces_of_a_join_are_checked_in_their_own_runs() -> None:
     assert pieces.check is not None
     assert joined.check is not None
     pieces.check(Clock(0, 200, 20))
-    with pytest.raises(UserError, match=r"2ep is step 40 of this run, and the next one, 0\.3, is step 30"):
+    with pytest.raises(
+        UserError, match=r"schedules\.0\.boundaries: 2ep is step 40 of this run, and the next one, 0\.3, is step 30"
+    ):
         joined.check(Clock(0, 200, 20))
 
 
@@ -367,7 +373,7 @@ SETTINGS: list[tuple[Callable[..., Schedule], dict[str, float], dict[str, float]
     (
         one_cycle,
         {"learning_rate": 0.1, "warmup": 4, "initial": 0.0, "momentum": 0.9, "lowest_momentum": 0.8},
-        {"learning_rate": 0.1, "warmup": 9, "initial": 0.2, "momentum": 0.8, "lowest_momentum": 0.9},
+        {"learning_rate": 0.1, "warmup": 9, "initial": 0.2, "momentum": 0.8, "lowest_momentum": 0.7},
     ),
     (
         partial(reduce_on_plateau, patience=3),
@@ -410,9 +416,9 @@ def test_rates_are_float32_scalars_for_integer_and_float_steps(
 @pytest.mark.parametrize(
     ("boundaries", "factors", "message"),
     [
-        ((0.5,), (1.0,), "got 1 boundaries and 1 factors. List 2 factors"),
-        ((0.5, 0.2), (1.0, 0.5, 0.1), r"boundaries that increase, got 0\.2 after 0\.5"),
-        (("3ep", "3ep"), (1.0, 0.5, 0.1), "boundaries that increase, got 3ep after 3ep"),
+        ((0.5,), (1.0,), "factors: needs one more than boundaries, got 1 factors and 1 boundaries. List 2 factors"),
+        ((0.5, 0.2), (1.0, 0.5, 0.1), r"boundaries: 0\.2 follows 0\.5\. List them"),
+        (("3ep", "3ep"), (1.0, 0.5, 0.1), "boundaries: 3ep follows 3ep"),
     ],
 )
 def test_wrong_boundaries_and_factors_raise(
@@ -420,6 +426,19 @@ def test_wrong_boundaries_and_factors_raise(
 ) -> None:
     with pytest.raises(UserError, match=message):
         piecewise_constant(0.1, tuple(map(Duration.parse, boundaries)), factors)
+
+
+def test_a_lowest_momentum_above_the_momentum_is_an_error() -> None:
+    for momentum in (0.8, jnp.float32(0.8)):
+        with pytest.raises(UserError, match=r"lowest_momentum: 0\.85 is above momentum, 0\.8\. Choose a smaller one"):
+            one_cycle(1.0, momentum=momentum)
+    one_cycle(1.0, momentum=0.8, lowest_momentum=0.8)
+    one_cycle(1.0, momentum=None, lowest_momentum=0.9)
+
+
+def test_stairs_of_the_whole_run_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"staircase: true keeps the rate of step 0, .*Set it, such as 0\.1"):
+        exponential(0.1, 0.5, staircase=True)
 
 
 def test_durations_count_shares_epochs_and_steps() -> None:

@@ -241,7 +241,9 @@ def lars(
     **_: Any,
 ) -> Any:
     change = g + weight_decay * w
-    change = rate * trust_coefficient * trust_ratio(w, change, eps) * change
+    if not s.path.endswith("bias"):
+        change = trust_coefficient * trust_ratio(w, change, eps) * change
+    change = rate * change
     s["v"] = momentum * s["v"] + change
     return w - (change + momentum * s["v"] if nesterov else s["v"])
 

@@ -208,7 +208,7 @@ def test_a_row_is_crossed_by_itself_however_it_is_stored(rows: list[tuple[str, s
 @pytest.mark.parametrize(
     ("keys", "options", "message"),
     [
-        (("a",), {}, r"a cross needs two or more columns, got a"),
+        (("a",), {}, r"keys: a cross needs two or more columns, got a"),
         (("a", "b", "a"), {}, "a cross of a, b, a: `a` occurs twice; remove one"),
         (("a", "b"), {"buckets": 0}, "column `a x b`: buckets=0 must be from 1"),
     ],

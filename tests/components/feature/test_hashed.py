@@ -85,7 +85,7 @@ def test_a_row_is_encoded_by_itself_however_it_is_stored(rows: list[str | None],
     ("options", "message"),
     [
         ({"buckets": 0}, "column `x`: buckets=0 must be from 1"),
-        ({"buckets": 1, "mask": ""}, "buckets=1 leaves no id for other values than `mask`"),
+        ({"buckets": 1, "mask": ""}, "buckets: 1 leaves no id for other values than `mask`"),
     ],
 )
 def test_wrong_settings_raise_an_error(options: dict[str, Any], message: str) -> None:

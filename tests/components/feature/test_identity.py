@@ -90,7 +90,7 @@ def test_what_an_id_of_32_bits_can_not_be_raises_an_error() -> None:
     ("settings", "message"),
     [
         ({"buckets": 0}, "column `x`: buckets=0 must be from 1"),
-        ({"buckets": 4, "default": 4}, "default=4 must be an id, 0 to 3"),
+        ({"buckets": 4, "default": 4}, "default: 4 must be an id, 0 to 3"),
     ],
 )
 def test_wrong_settings_raise_an_error(settings: dict[str, Any], message: str) -> None:

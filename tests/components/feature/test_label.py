@@ -230,12 +230,12 @@ def test_a_class_does_not_end_with_a_nul(labels: Any, missing: Any) -> None:
 
 
 def test_a_name_does_not_end_with_a_nul() -> None:
-    with pytest.raises(UserError, match=r"`names`: a class can't end with a NUL character, got 'a\\x00'"):
+    with pytest.raises(UserError, match=r"names: a class can't end with a NUL character, got 'a\\x00'"):
         Label(key="y", names=("a", "a\0"))
 
 
 def test_names_must_differ() -> None:
-    with pytest.raises(UserError, match="`names` must have each class only once, got a, b, a"):
+    with pytest.raises(UserError, match="names: must have each class only once, got a, b, a"):
         Label(key="y", names=("a", "b", "a"))
 
 

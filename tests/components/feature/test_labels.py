@@ -185,8 +185,8 @@ def test_the_training_split_needs_each_class() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"names": ("a", "b", "a")}, "`names` must have each class only once"),
-        ({"separator": ""}, "`separator` must be"),
+        ({"names": ("a", "b", "a")}, "names: must have each class only once"),
+        ({"separator": ""}, "separator: must be"),
     ],
 )
 def test_wrong_parameters_are_errors(fields: dict[str, Any], message: str) -> None:

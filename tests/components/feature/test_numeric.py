@@ -515,10 +515,10 @@ def test_unsuitable_data_raise_an_error(column: Numeric, message: str) -> None:
         ({"key": "x", "normalize": (1.0,)}, "lists 1.0, which is no normalizer"),
         ({"key": "x", "missing": float("nan")}, r"`missing` \(=nan\) must be finite"),
         ({"key": "x", "missing": 0.0, "normalize": "log"}, r"`missing` \(=0\.0\) must be finite"),
-        ({"key": "x", "indicate_missing": True}, "`indicate_missing` needs `missing`"),
-        ({"key": "x", "per": "c"}, r"`per` \(=c\) needs a step of `normalize` that is fitted"),
+        ({"key": "x", "indicate_missing": True}, "indicate_missing: needs `missing`"),
+        ({"key": "x", "per": "c"}, r"per: c needs a step of `normalize` that is fitted"),
         ({"key": ("x", "y"), "sequence": True}, "a `sequence` must have one `key`"),
-        ({"expression": "x", "size": 2}, r"`size` \(=2\) must be 1 or null for an `expression`"),
+        ({"expression": "x", "size": 2}, r"size: 2 must be 1 or null for an `expression`"),
     ],
 )
 def test_inconsistent_options_raise_an_error(settings: dict[str, Any], message: str) -> None:

@@ -37,7 +37,7 @@ def test_the_sign_does_not_hang_on_that_of_the_solver() -> None:
 
 
 def test_columns_must_be_listed() -> None:
-    with pytest.raises(UserError, match="`key` is empty"):
+    with pytest.raises(UserError, match="key: is empty"):
         PrincipalComponents(key=(), components=1)
 
 

@@ -203,15 +203,15 @@ def test_other_columns_raise_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"parts": ()}, r"`parts` must be one or more different parts, got none"),
-        ({"parts": ("day", "day")}, r"`parts` must be one or more different parts, got day, day"),
+        ({"parts": ()}, r"parts: must be one or more different parts, got none"),
+        ({"parts": ("day", "day")}, r"parts: must be one or more different parts, got day, day"),
         (
             {"parts": ("year",), "encoding": "cyclic"},
-            r"`encoding` \(=cyclic\) needs a part with a period, one of month,",
+            r"encoding: cyclic needs a part with a period, one of month,",
         ),
         ({"parts": ("day",), "encoding": "cyclic", "normalize": "z_score"}, "does nothing, because all parts are on a"),
         ({"parts": ("elapsed",)}, r"the part elapsed needs `normalize` \(=z_score\), because float32 would round it"),
-        ({"parts": ("day",), "indicate_missing": True}, "`indicate_missing` needs `missing`"),
+        ({"parts": ("day",), "indicate_missing": True}, "indicate_missing: needs `missing`"),
         ({"parts": ("day",), "format": "%Q"}, r"`format` \(=%Q\) is not a format of Python's strptime: 'Q' is a bad"),
         (
             {"parts": ("month",), "format": "%Y-W%W"},

@@ -154,9 +154,14 @@ def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("loss", "features", "soft", "message"),
     [
-        (Triplet(stage="dense"), ["layers_0"], {}, r"triplet needs the features dense, .* Features: layers_0\."),
+        (
+            Triplet(stage="dense"),
+            ["layers_0"],
+            {},
+            r"stage: the architecture returns no features dense\. .*Features: layers_0",
+        ),
         (Triplet(), [], {}, r"triplet needs `Output.features`, and the architecture returns none"),
-        (Contrastive(), ["layers_0"], {}, "contrastive needs the features first"),
+        (Contrastive(), ["layers_0"], {}, "stage: the architecture returns no features first"),
         (
             SupervisedContrastive(),
             ["x"],

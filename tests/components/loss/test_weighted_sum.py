@@ -54,10 +54,18 @@ def test_weights_may_be_traced(check_traced: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("terms", "target", "message"),
     [
-        ({}, NUMBERS, r"needs losses of the same logits, got numbers of logits: none\."),
-        ({"a": BinaryCrossEntropy(), "b": SoftmaxCrossEntropy()}, CLASSES, r"numbers of logits: a 1, b 2\."),
-        ({"a": MAE(), "b": Poisson()}, NUMBERS, "b has predictions of its own"),
-        ({"a": MAE(), "b": SoftmaxCrossEntropy()}, NUMBERS, "softmax_cross_entropy needs a target with one class"),
+        ({}, NUMBERS, r"terms: is empty\. Name a term and its loss"),
+        (
+            {"a": BinaryCrossEntropy(), "b": SoftmaxCrossEntropy()},
+            CLASSES,
+            r"terms: need different numbers of logits: a 1, b 2\. Choose",
+        ),
+        ({"a": MAE(), "b": Poisson()}, NUMBERS, "terms.b.loss: has predictions of its own"),
+        (
+            {"a": MAE(), "b": SoftmaxCrossEntropy()},
+            NUMBERS,
+            "terms.b.loss: softmax_cross_entropy needs a target with one class",
+        ),
     ],
 )
 def test_terms_that_do_not_fit_together_raise(terms: dict[str, Any], target: TargetSpec, message: str) -> None:

@@ -27,6 +27,14 @@ PIECES = ("schedule=piecewise_constant", "schedule.values=[0.1,0.2,0.3]")
             "optimizer.momentum: is set by schedule. Leave it out, as in optimizer=sgd, or set the momentum of the",
         ),
         ((*CYCLE, "optimizer=adam", "optimizer.b1=0.8"), "optimizer.b1: is set by schedule."),
+        (
+            (*CYCLE, "schedule.momentum=null", "schedule.lowest_momentum=0.8"),
+            "schedule.lowest_momentum: has no effect, because schedule.momentum is null: the optimizer keeps its own.",
+        ),
+        (
+            ("update=[groups]", HEAD.format("schedule: {option: one_cycle, momentum: null, lowest_momentum: 0.8}")),
+            "update.groups.head.schedule.lowest_momentum: has no effect",
+        ),
         (PIECES, "schedule.learning_rate: has no effect, because schedule.values has the learning rates. Set sched"),
         (
             ("mode=find_lr", "optimizer={_target_: optax.contrib.prodigy}"),

@@ -113,12 +113,13 @@ def test_a_loss_calls_another_with_what_it_takes(words: list[str], expected: lis
     [
         (
             ["loss=mse"],
-            "loss: components.loss.MSE needs a target with numbers, and feature.target has a class. Losses for it: bi",
+            "loss: components.loss.MSE needs a real-valued target, and feature.target is a target with one class. "
+            "Losses for it: bi",
         ),
         (["loss=OfLogits", "loss.inner=mae"], None),  # which may get another target
         (
             ["loss=weighted_sum", "loss.terms={near: {loss: triplet}, far: {loss: huber, weight: 0.5}}"],
-            "loss.terms.far.loss: components.loss.Huber needs a target with numbers",
+            "loss.terms.far.loss: components.loss.Huber needs a real-valued target",
         ),
         (
             ["loss=weighted_sum", "loss.terms={near: {loss: triplet, weigt: 2.0}, far: {loss: focal}}"],
@@ -126,7 +127,8 @@ def test_a_loss_calls_another_with_what_it_takes(words: list[str], expected: lis
         ),
         (
             ["loss=focal", "data=diabetes", "feature=diabetes", "metric=[mae]"],
-            "loss: components.loss.Focal needs a target with a class, and feature.target has numbers. Losses for it: c",
+            "loss: components.loss.Focal needs a target with one class, and feature.target is a real-valued target. "
+            "Losses for it: c",
         ),
         (
             ["loss=poisson", "data=diabetes", "feature=diabetes", "metric=[mae]"],

@@ -84,9 +84,11 @@ def test_the_user_s_part_in_another_part_needs_the_methods_of_the_annotated_clas
         return build({"_target_": "components.layer.Dense", "features": 3, "initializer": {"_target_": name}}, {})
 
     assert dense("opaque_parts.Ones").initializer("key", (2, 3)) == 1
-    with pytest.raises(UserError, match=r"^`opaque_parts.Narrow` can't be called with no arguments"):
+    with pytest.raises(UserError, match=r"^initializer: `opaque_parts.Narrow` can't be called with no arguments"):
         dense("opaque_parts.Narrow")
-    with pytest.raises(UserError, match=r"^`opaque_parts.Plain` has no `__call__`. To be a Normal, it needs"):
+    with pytest.raises(
+        UserError, match=r"^initializer: `opaque_parts.Plain` has no `__call__`. To be a Normal, it needs"
+    ):
         dense("opaque_parts.Plain")
 
 
