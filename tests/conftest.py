@@ -7,21 +7,28 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import bytecode  # first, as it decides where the modules below are compiled to
 import hypothesis
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 from runner.credentials import original_by_mask
+
+gc.disable()  # until all tests are collected: little of what modules create is garbage
 
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine has slow moments
 hypothesis.settings.load_profile("shared")
 
 # Of XLA's two code generators for the CPU the quicker one, which compiles tiny programs in a quarter of the time.
 QUICK_COMPILER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+PROGRAMS_OF_CONTEXT = 200
 
 CREATE_STORE = """
 import sqlite3, sys
@@ -74,6 +81,25 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_compiler_context() -> Iterator[None]:
+    """Lets programs share a context of MLIR. JAX creates one for each, which takes a fifth of compiling a tiny program.
+
+    A context keeps the types and constants of its programs, so there is a new one from time to time.
+    """
+    create, kept = mlir.make_ir_context, threading.local()
+
+    def share() -> Any:
+        kept.programs = getattr(kept, "programs", -1) + 1
+        if kept.programs % PROGRAMS_OF_CONTEXT == 0:
+            kept.context = create()
+        return kept.context
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mlir, "make_ir_context", share)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_secrets_of_other_tests() -> Iterator[None]:
     """Forgets the credentials of a test after it. The logs of others would mask them: a token 17 in `17.5 GB`."""
@@ -91,6 +117,7 @@ def rare_garbage_collection() -> Iterator[None]:
     gc.set_threshold(100_000, *before[1:])
     gc.collect()
     gc.freeze()
+    gc.enable()
     yield
     gc.set_threshold(*before)
     gc.collect()  # finalizers that fail, fail in the last test
