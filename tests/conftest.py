@@ -29,6 +29,7 @@ hypothesis.settings.load_profile("shared")
 QUICK_COMPILER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 PROGRAMS_OF_CONTEXT = 200
+SHARE_OF_EXAMPLES = 3  # of a property, all but the slow tests take one of as many examples
 
 CREATE_STORE = """
 import sqlite3, sys
@@ -59,9 +60,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         bytecode.forget_temporary_modules()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time.
+
+    `pytest -m slow` also runs the tests of properties, with all of their examples. Other calls take a share of them.
+    """
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    properties = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "function", None))]
+    if config.option.markexpr == "slow":
+        for item in properties:
+            item.add_marker(pytest.mark.slow)
+        return
+    for function in {item.function for item in properties}:  # type: ignore[attr-defined]
+        usual = function._hypothesis_internal_use_settings
+        function._hypothesis_internal_use_settings = hypothesis.settings(
+            usual, max_examples=max(1, usual.max_examples // SHARE_OF_EXAMPLES)
+        )
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
