@@ -96,6 +96,14 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_waits_for_the_disk() -> Iterator[None]:
+    """Lets files be written without a wait until the disk has them. Tests kill processes, but not the machine."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def shared_compiler_context() -> Iterator[None]:
     """Lets programs share a context of MLIR. JAX creates one for each, which takes a fifth of compiling a tiny program.
 
