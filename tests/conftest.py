@@ -7,21 +7,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import bytecode  # first, as it decides where the modules below are compiled to
 import hypothesis
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 from runner.credentials import original_by_mask
+
+gc.disable()  # until all tests are collected: little of what modules create is garbage
 
 hypothesis.settings.register_profile("shared", deadline=None)  # a busy machine has slow moments
 hypothesis.settings.load_profile("shared")
 
 # Of XLA's two code generators for the CPU the quicker one, which compiles tiny programs in a quarter of the time.
 QUICK_COMPILER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+PROGRAMS_OF_CONTEXT = 200
+SHARE_OF_EXAMPLES = 3  # of a property, all but the slow tests take one of as many examples
 
 CREATE_STORE = """
 import sqlite3, sys
@@ -52,9 +60,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         bytecode.forget_temporary_modules()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the tests of whole runs first. They take the longest, and xdist's processes should end at the same time.
+
+    `pytest -m slow` also runs the tests of properties, with all of their examples. Other calls take a share of them.
+    """
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    properties = [item for item in items if hypothesis.is_hypothesis_test(getattr(item, "function", None))]
+    if config.option.markexpr == "slow":
+        for item in properties:
+            item.add_marker(pytest.mark.slow)
+        return
+    for function in {item.function for item in properties}:  # type: ignore[attr-defined]
+        usual = function._hypothesis_internal_use_settings
+        function._hypothesis_internal_use_settings = hypothesis.settings(
+            usual, max_examples=max(1, usual.max_examples // SHARE_OF_EXAMPLES)
+        )
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -71,6 +92,33 @@ def temporary_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TITRATE_CACHE", str(shared_folder(tmp_path_factory) / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waits_for_the_disk() -> Iterator[None]:
+    """Lets files be written without a wait until the disk has them. Tests kill processes, but not the machine."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_compiler_context() -> Iterator[None]:
+    """Lets programs share a context of MLIR. JAX creates one for each, which takes a fifth of compiling a tiny program.
+
+    A context keeps the types and constants of its programs, so there is a new one from time to time.
+    """
+    create, kept = mlir.make_ir_context, threading.local()
+
+    def share() -> Any:
+        kept.programs = getattr(kept, "programs", -1) + 1
+        if kept.programs % PROGRAMS_OF_CONTEXT == 0:
+            kept.context = create()
+        return kept.context
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(mlir, "make_ir_context", share)
         yield
 
 
@@ -91,6 +139,7 @@ def rare_garbage_collection() -> Iterator[None]:
     gc.set_threshold(100_000, *before[1:])
     gc.collect()
     gc.freeze()
+    gc.enable()
     yield
     gc.set_threshold(*before)
     gc.collect()  # finalizers that fail, fail in the last test

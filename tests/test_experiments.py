@@ -19,14 +19,18 @@ from runner.signature.build import build
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 SERIES = 800  # rows of a time series, from which windows of a week and a day are taken
-# The start of the names of large networks:
-SLOW_TO_COMPILE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates")
+# The start of the names of large networks, and of variants of other experiments here:
+SLOW = (
+    *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates"),
+    *("california_housing_dnn", "diabetes_absolute", "diabetes_robust", "digits_lenet5", "digits_mlp"),
+    "wide_deep_two_optimizers",
+)
 
 STARTS_FROM = {"fashion_mnist_from_pairs": "fashion_mnist_pairs"}  # experiments whose `weights.run` the user names
 
 
 def mark_slow(names: list[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW_TO_COMPILE) else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name for name in names]
 
 
 @pytest.fixture

@@ -817,6 +817,7 @@ def test_look_shows_the_worst_masks_beside_the_true_ones(
     assert (run / "figures" / "worst_mistakes_valid.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_empty_folder")
 def test_look_names_and_draws_each_of_several_images(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     targets = {

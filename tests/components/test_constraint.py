@@ -86,12 +86,12 @@ def test_the_units_of_flax_layers_are_all_axes_after_those_of_the_inputs(
 ) -> None:
     if isinstance(layer, nn.LSTMCell):
         x, carry = jnp.ones((2, 3)), (jnp.ones((2, 4)), jnp.ones((2, 4)))
-        variables = layer.init(jax.random.key(0), carry, x)
+        variables = jax.jit(layer.init)(jax.random.key(0), carry, x)
     else:
         x = jnp.ones((1, 4, 4, 3) if isinstance(layer, nn.ConvTranspose) else (1, 4, 3))
-        variables = layer.clone(use_bias=use_bias).init(jax.random.key(0), x)
+        variables = jax.jit(layer.clone(use_bias=use_bias).init)(jax.random.key(0), x)
     parameters: Any = variables["params"]
-    found = UnitNorm()(parameters if "kernel" not in parameters else {"conv": parameters})
+    found = jax.jit(UnitNorm())(parameters if "kernel" not in parameters else {"conv": parameters})
     for name, count in inputs.items():
         kernel = np.asarray(found[name]["kernel"])
         np.testing.assert_allclose(np.square(kernel).sum(tuple(range(count))), 1, rtol=1e-5)

@@ -1,5 +1,7 @@
 """The options of `conf/`, read from their files, so that tests cover a new option without a change."""
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,24 @@ from runner.signature.build import build
 
 def options(group: str) -> dict[str, dict[str, Any]]:
     """The part in each file of a group, by option."""
-    files = sorted((INSTALL_FOLDER / "conf" / group).glob("*.yaml"))
-    contents: dict[str, Any] = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in files}
-    return {
-        name: content if "_target_" in content else content.get(name, content) for name, content in contents.items()
-    }
+    return {path.stem: read_part(path) for path in sorted((INSTALL_FOLDER / "conf" / group).glob("*.yaml"))}
 
 
 def built(group: str, option: str, **arguments: Any) -> Any:
     """Builds the part of an option, with some arguments replaced."""
-    return build(options(group)[option] | arguments, {})
+    return build(read_part(INSTALL_FOLDER / "conf" / group / f"{option}.yaml") | arguments, {})
+
+
+def read_part(path: Path) -> dict[str, Any]:
+    """The part in the file of an option."""
+    return copy.deepcopy(_read_part(path))
+
+
+@functools.cache
+def _read_part(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    part: dict[str, Any] = content if "_target_" in content else content.get(path.stem, content)
+    return part
 
 
 def replace_rate(node: Any, learning_rate: float) -> Any:

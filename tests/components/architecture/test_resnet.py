@@ -95,9 +95,9 @@ def test_parameters_multiply_adds_and_stages_are_as_published(name: str) -> None
     ("build", "fields", "parameters"),
     [
         (resnet.ResNet50, KERAS, 25_583_592),
-        (resnet.ResNet101, KERAS, 44_601_832),
+        pytest.param(resnet.ResNet101, KERAS, 44_601_832, marks=pytest.mark.slow),
         (resnet.ResNet50, KERAS_V2, 25_568_360),
-        (resnet.ResNet101, KERAS_V2, 44_577_896),
+        pytest.param(resnet.ResNet101, KERAS_V2, 44_577_896, marks=pytest.mark.slow),
     ],
 )
 def test_with_biases_the_number_of_parameters_equals_keras(

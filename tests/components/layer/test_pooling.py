@@ -152,13 +152,16 @@ def test_explicit_padding_and_ceil_mode_equal_pytorch(
     def expected(a: np.ndarray, of: Any) -> np.ndarray:
         return np.stack([np.stack([of(a[:, i:j, k:m], (1, 2)) for k, m in columns], 1) for i, j in rows], 1)
 
-    pool = MaxPool(window, stride, padding, ceil_mode)
-    np.testing.assert_array_equal(pool.apply({}, x, train=True), expected(padded(x, -np.inf), np.max))
-    for count_include_pad in (False, True):
-        average = AveragePool(window, stride, padding, ceil_mode, count_include_pad)
-        counts = expected(padded(np.ones_like(x), float(count_include_pad)), np.sum)
+    pools = [
+        MaxPool(window, stride, padding, ceil_mode),
+        *(AveragePool(window, stride, padding, ceil_mode, counts_padding) for counts_padding in (False, True)),
+    ]
+    largest, *averages = jax.jit(lambda x: [pool.apply({}, x, train=True) for pool in pools])(x)
+    np.testing.assert_array_equal(largest, expected(padded(x, -np.inf), np.max))
+    for average, content in zip(averages, (0.0, 1.0), strict=True):
+        counts = expected(padded(np.ones_like(x), content), np.sum)
         means = expected(padded(x, 0), np.sum) / counts
-        np.testing.assert_allclose(average.apply({}, jnp.asarray(x), train=True), means, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(average, means, rtol=1e-5, atol=1e-6)
 
 
 def test_a_padding_as_large_as_the_window_raises() -> None:

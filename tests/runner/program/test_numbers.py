@@ -117,12 +117,18 @@ def list_choices() -> Iterator[tuple[str, list[str]]]:
             yield from [(group, chosen)] if isinstance(default, list) else ((group, [option]) for option in chosen)
 
 
+FAST = {  # the choices of groups that are run here; `pytest -m slow` runs the others
+    "augmentation": (),
+    "loss": ("huber",),
+    "optimizer": ("adam", "ftrl", "muon", "prodigy"),  # the last has a list of numbers
+    "schedule": ("performance", "piecewise_constant", "reduce_on_plateau"),
+}
+
+
 def is_slow(group: str, chosen: list[str]) -> bool:
-    """Whether `pytest -m slow` runs a choice: the augmentations, and the optimizers but a few."""
-    return group == "augmentation" or (group == "optimizer" and chosen[0] not in FAST_OPTIMIZERS)
+    return group in FAST and chosen[0] not in FAST[group]
 
 
-FAST_OPTIMIZERS = ("adam", "ftrl", "muon", "prodigy")  # the last has a list of numbers
 CHOICES = [
     pytest.param(group, chosen, id=f"{group}={','.join(chosen)}", marks=[pytest.mark.slow] * is_slow(group, chosen))
     for group, chosen in list_choices()
