@@ -13,6 +13,7 @@ from components.loss.classification import OrdinalCrossEntropy as OrdinalCrossEn
 from components.loss.classification import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from components.loss.distillation import Distillation as Distillation
 from components.loss.embedding import Contrastive as Contrastive
+from components.loss.embedding import NTXent as NTXent
 from components.loss.embedding import SupervisedContrastive as SupervisedContrastive
 from components.loss.embedding import Triplet as Triplet
 from components.loss.regression import MAE as MAE

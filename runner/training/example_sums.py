@@ -73,7 +73,7 @@ def _sum_metrics(
         return sum_metrics(parts, Output(logits), batch, training=False)
 
     arrays = dict(outputs.logits), batch
-    parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits})
+    parts = parts._replace(targets={name: parts.targets[name] for name in outputs.logits}, targetless=None)
 
     def trace(own: BuiltParts) -> Any:
         return jax.eval_shape(jax.vmap(partial(measure, own)), *arrays)

@@ -20,7 +20,14 @@ from parameter_effects import list_values
 from runner.signature.parameters import read_signature
 from runner.signature.type_hints import takes_scalar
 
-OF_BATCHES = {"contrastive", "distillation", "supervised_contrastive", "triplet", "weighted_sum"}  # tested elsewhere
+OF_BATCHES = {
+    "contrastive",
+    "distillation",
+    "nt_xent",
+    "supervised_contrastive",
+    "triplet",
+    "weighted_sum",
+}  # tested elsewhere
 CLASSES = np.array([0, 2, 1, 2, 0, 1])
 NUMBERS = np.random.default_rng(1).normal(0, 2, (6, 3))
 LOGITS = np.random.default_rng(2).normal(0, 2, (6, 3))
