@@ -45,9 +45,10 @@ class WeightedSum:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
         if len(set(counts.values())) != 1:
             raise UserError(f"weighted_sum needs losses of the same logits, got numbers of logits: {listed}.")
-        if linked := [name for name, term in self.terms.items() if hasattr(term["loss"], "link")]:
+        losses = {name: term["loss"] for name, term in self.terms.items()}
+        if linked := [name for name, loss in losses.items() if hasattr(loss, "link") or hasattr(loss, "head")]:
             raise UserError(
-                f"weighted_sum: {linked[0]} has predictions of its own (`link`), which other losses don't share. "
+                f"weighted_sum: {linked[0]} has predictions of its own, which other losses don't share. "
                 "Give the data a second target of the same column."
             )
         return next(iter(counts.values()))

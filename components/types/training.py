@@ -28,8 +28,9 @@ class Loss(Protocol):
     the data is read. With `ignores_logits = True`, metrics are an error, as nothing trains the head. With
     `needs_raw_target = True`, a normalized target is an error. With `shares_target = True`, losses that are parameters
     of the loss are checked like itself. With a method `link(logits) -> predictions`, of the same shape, the loss,
-    metrics and predictions get what it returns. A loss of `(output, batch)` with `needs_target = False` also computes
-    without a target.
+    metrics and predictions get what it returns. A method `head(target)` returns such a function as a Flax module, which
+    may have parameters and change the number of logits. A loss of `(output, batch)` with `needs_target = False` also
+    computes without a target.
     """
 
     def outputs(self, target: TargetSpec) -> int:

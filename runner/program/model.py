@@ -36,7 +36,8 @@ class Model(nn.Module):
         heads: the shape of the logits of one example, by target name.
         architecture: the network.
         pixel_ranges: by name of a column of images, the function `pixel_range`, for augmentations.
-        links: by target name, the function that makes predictions of logits, where a loss has one (`Loss.link`).
+        links: by target name, the function or the module that makes predictions of logits, where a loss has one
+            (`Loss.link`, `Loss.head`).
         calibrated: the names of the targets whose logits are divided by a temperature, but in training.
         repeat: repeats the inputs of each row, before augmentations change each copy by itself: (B, …) -> (B, copies,
             …). None: they come once.

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +32,7 @@ from components.types import (
 )
 from runner.data.encode import TARGET, is_input_column
 from runner.data.load import Features
-from runner.errors import error_location
+from runner.errors import LocatedError, error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import (
     check_augmented,
@@ -115,7 +116,7 @@ class TargetParts(NamedTuple):
         loss: its loss: (output, batch), narrowed to the target -> the loss of each element.
         loss_weight: the factor of its mean loss in the objective. None: 1.
         metrics: its metrics, by their names in the configuration.
-        link: makes predictions of the logits (`Loss.link`). None: they are the logits.
+        link: makes predictions of the logits (`Loss.link`, or `Loss.head` with parameters). None: they are the logits.
     """
 
     spec: TargetSpec
@@ -267,8 +268,16 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
         loss_function,
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
-        getattr(loss, "link", None),
+        _build_head(loss, name, spec) if hasattr(loss, "head") else getattr(loss, "link", None),
     )
+
+
+def _build_head(loss: Any, target: str, spec: TargetSpec) -> nn.Module:
+    """The module that a loss applies to the logits of a target. Its parameters are `links_NAME` with that name."""
+    head = loss.head(spec)
+    if not isinstance(head, nn.Module):
+        raise LocatedError(part_key("loss", target), f"{part_name(loss)}.head must return a Flax module.")
+    return head
 
 
 def _build_targetless(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetlessParts:
