@@ -331,10 +331,8 @@ def load_data(
     operations, examples = build_operations(config.values["operations"]), config.values["examples"]
     features = Features.from_config(config.values["feature"], examples)
     nodes = [config.values["data"], config.values["feature"], config.values["operations"]]
-    read = (
-        [] if features.examples is None else [sorted(features.example_keys)]
-    )  # not their sizes: the same rows are encoded
-    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *read], sort_keys=True)
+    keys = [] if features.examples is None else [sorted(features.example_keys)]  # not their sizes: rows are the same
+    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *keys], sort_keys=True)
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None
