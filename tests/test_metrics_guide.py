@@ -50,7 +50,7 @@ def metrics_table() -> str:
             f"`{option}`",
             title,
             better,
-            ", ".join(list_targets(metric)),
+            ", ".join(list_targets(metric)) if getattr(metric, "needs_target", True) else "any, or none",
             parameters,
             "" if metric.collects else "yes",
         ]

@@ -42,9 +42,13 @@ INPUTS = {  # of networks that take more than images, or less than the features 
     "siamese": ["examples=pairs"],
     "text_cnn": ["~feature.inputs.wide"],
 }
+VIEWS = ["examples=views", "architecture=siamese", "feature.target=null", "loss=nt_xent"]
 NEEDED = {  # by losses and metrics, beside their choice
     "poisson_deviance": ["loss=poisson", "feature.target.normalize=null"],  # needs predictions above 0
     "contrastive": ["examples=pairs", "architecture=siamese"],
+    "contrastive_accuracy": VIEWS,
+    "nt_xent": VIEWS,
+    "views": VIEWS,
     "cosine_similarity": ["feature.target.key=[progression,bmi]"],
 }
 SIZES = (32, 80, 299)  # sides of images; some networks need larger ones

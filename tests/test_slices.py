@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
+from PIL import Image
 
 import runner
 from components.data import Arrays
@@ -261,3 +262,73 @@ def test_slices_reach_mlflow(database: Path, monkeypatch: pytest.MonkeyPatch) ->
     for value, own in by_value(result.slices["test"], "city").items():
         if value in ("Rome", "Oslo"):
             assert metrics[f"system/slices/test/city/{value}/accuracy"] == own["metrics"]["accuracy"]
+
+
+IMAGES = ("architecture.widths=[4]", "tracking=none", "quiet=true", "intervals=null", "training.epochs=1")
+
+
+def write_images() -> None:
+    """A folder of each class, and a table of the same images with the camera of each."""
+    random, lines = np.random.default_rng(0), ["file,kind,camera"]
+    for number in range(60):
+        path = Path("images", "ab"[number % 2], f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (4, 4), dtype=np.uint8)).save(path)
+        lines.append(f"images/{path.parent.name}/{path.name},{path.parent.name},{'xyz'[number % 3]}")
+    Path("table.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "column", "values"),
+    [
+        (("data=images", "data.path=images"), "label", {"a", "b"}),
+        (
+            ("data=image_table", "data.path=table.csv", "data.target=kind", "feature=pictures"),
+            "camera",
+            {"x", "y", "z"},
+        ),
+    ],
+)
+def test_images_have_slices_by_class_or_by_a_column_of_their_table(
+    words: tuple[str, ...], column: str, values: set[str]
+) -> None:
+    write_images()
+    Path("conf/feature/pictures.yaml").write_text(
+        "target: {_target_: components.feature.Label, key: kind}\n"
+        "columns: {file: {_target_: components.feature.Image, key: file}}\ninputs: {inputs: [file]}\n"
+    )
+    words = (*words, "architecture=mlp", *IMAGES, f"metric_slices=[{column}]")
+    result = runner.run(*words)
+    slices = by_value(result.slices["test"], column)
+    assert slices.keys() == values
+    rows, mean = (
+        sum(each["rows"] * (each["metrics"]["loss"] if weigh else 1) for each in slices.values()) for weigh in (0, 1)
+    )
+    assert mean / rows == pytest.approx(result.metrics["test/loss"], rel=1e-5)
+
+
+def test_a_column_that_the_data_leaves_out_has_no_slices() -> None:
+    write_images()
+    words = ("data=image_table", "data.path=table.csv", "data.target=kind", "data.drop=[camera]", "architecture=mlp")
+    with pytest.raises(UserError, match=r"metric_slices: `camera` is in data\.drop, so it is not read\. Take it out"):
+        runner.run(*words, *IMAGES, "metric_slices=[camera]")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            [
+                "feature.target={_target_: components.feature.ImageTarget, key: image}",
+                "architecture={option: sequential, layers: [], head: conv}",
+                "loss=mse",
+                "metric=[]",
+            ],
+            "the target is an image",
+        ),
+        (["feature.target=null", "examples=views", "architecture=siamese", "loss=nt_xent"], "there is no target"),
+    ],
+)
+def test_a_run_whose_rows_have_no_loss_of_their_own_has_no_slices(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"metric_slices: slices need the loss of each row, and {message}"):
+        runner.run("feature=image", *words, *IMAGES[1:], "metric_slices=[label]")

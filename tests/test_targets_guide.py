@@ -4,14 +4,11 @@ import json
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 from guides import read_guide
 from sample_files import write_data
 from slow import slow_but
 
-import runner
-from components.data import Arrays
 from runner.__main__ import main
 
 GUIDE = read_guide("losses_and_metrics.md", "What is learned")
@@ -40,20 +37,6 @@ def test_a_command_runs(command: str, folder: Path, capsys: pytest.CaptureFixtur
     assert {"test/loss"} <= metrics.keys()
     if "price_and_age" in command:
         assert {"test/PRICE/rmse", "test/AGE/loss", "test/weighted/PRICE/mae"} <= metrics.keys()
-
-
-@pytest.mark.optax
-def test_the_padding_of_an_evaluation_has_no_part_in_the_contrastive_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The valid split has 6 examples. By default, a batch has the 10 of the test split, so 4 are padding."""
-    monkeypatch.setenv("TITRATE_ALLOW", "own_views")
-    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8)
-    source = Arrays(columns={"image": images}, valid=6, test=10, seed=None)
-    words = ("feature=image", "feature.target=null", "architecture=contrastive", "augmentation=[second_view]", *QUICK)
-    padded, whole = (
-        runner.run(*words, "training.epochs=1", *more, data=source)
-        for more in ((), ("training.evaluation_batch_size=6",))
-    )
-    assert padded.records[0]["valid/nt_xent"] == pytest.approx(whole.records[0]["valid/nt_xent"], rel=1e-6)
 
 
 def test_the_guide_has_files_and_commands() -> None:

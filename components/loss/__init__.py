@@ -13,8 +13,10 @@ from components.loss.classification import OrdinalCrossEntropy as OrdinalCrossEn
 from components.loss.classification import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from components.loss.distillation import Distillation as Distillation
 from components.loss.embedding import Contrastive as Contrastive
+from components.loss.embedding import NTXent as NTXent
 from components.loss.embedding import SupervisedContrastive as SupervisedContrastive
 from components.loss.embedding import Triplet as Triplet
+from components.loss.ordinal import CORAL as CORAL
 from components.loss.regression import MAE as MAE
 from components.loss.regression import MAPE as MAPE
 from components.loss.regression import MSE as MSE

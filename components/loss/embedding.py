@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from components.closest import suggest_name
 from components.loss.base import TargetedLoss
 from components.loss.regression import normalize
-from components.types import Batch, FieldError, Output, Range, Scalar, UserError
+from components.types import Batch, FieldError, Output, Range, Scalar, TargetSpec, UserError
 
 FAR = -1e9  # the similarity with examples that don't count
 
@@ -32,7 +32,6 @@ class EmbeddingLoss(TargetedLoss):
     """
 
     stage: str | None = None
-    target_kinds = ("classes",)
     ignores_logits = True
 
     def embed(self, output: Output, batch: Batch, stage: str | None, field: str = "stage") -> jax.Array:
@@ -83,6 +82,7 @@ class Triplet(EmbeddingLoss):
     normalize: bool = True
     distance: Literal["euclidean", "squared_euclidean"] = "euclidean"
     option = "triplet"
+    target_kinds = ("classes",)
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
         embeddings = self.embed(output, batch, self.stage)
@@ -127,6 +127,7 @@ class SupervisedContrastive(EmbeddingLoss):
 
     temperature: Annotated[Scalar, Range(0, math.inf, "()")] = 0.1
     option = "supervised_contrastive"
+    target_kinds = ("classes",)
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
         embeddings = normalize(self.embed(output, batch, self.stage))
@@ -159,6 +160,7 @@ class Contrastive(EmbeddingLoss):
     margin: Annotated[Scalar, Range(0, math.inf, "()")] = 1.0
     normalize: bool = False
     option = "contrastive"
+    target_kinds = ("classes",)
     is_binary = True
 
     def __call__(self, output: Output, batch: Batch) -> jax.Array:
@@ -169,6 +171,42 @@ class Contrastive(EmbeddingLoss):
         distances = _square_root(jnp.square(first - second).sum(1))
         apart = jax.nn.relu(jnp.asarray(self.margin, jnp.float32) - distances)
         return jnp.where(batch.target == 1, jnp.square(distances), jnp.square(apart))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NTXent(EmbeddingLoss):
+    """NT-Xent, for two views of each example: they are more similar to each other than to the views of all others.
+
+    loss = -log(exp(s_p / t) / sum over others k of exp(s_k / t)), with the cosines s: p is the other view of the
+    example, and the others are all other views in the batch. The loss of an example is the mean of that of both views.
+    `examples=views` makes the views, and `architecture=siamese` the embeddings. A target is not read.
+
+    Attributes:
+        stage: the embedding of the first view. None: `first`.
+        partner: the embedding of the second view.
+        temperature: t, above 0.
+
+    References:
+        Chen et al., 2020: A simple framework for contrastive learning of visual representations (SimCLR), equation 1.
+    """
+
+    partner: str = "second"
+    temperature: Annotated[Scalar, Range(0, math.inf, "()")] = 0.1
+    option = "nt_xent"
+    needs_target = False
+
+    def outputs(self, target: TargetSpec) -> int:
+        return target.outputs
+
+    def __call__(self, output: Output, batch: Batch) -> jax.Array:
+        names = ("first" if self.stage is None else self.stage, self.partner)
+        views = normalize(jnp.concatenate([self.embed(output, batch, name) for name in names]))
+        temperature, count = jnp.asarray(self.temperature, jnp.float32), len(batch.present)
+        is_negative = jnp.tile(batch.present, 2)[None] & ~jnp.tile(jnp.eye(count, dtype=bool), (2, 2))
+        negatives = jnp.where(is_negative, views @ views.T / temperature, FAR)
+        positives = (views * jnp.roll(views, count, axis=0)).sum(1) / temperature
+        # The loss is also log(1 + sum over the negatives of exp(s_k - s_p)), which stays precise near 0.
+        return jax.nn.softplus(jax.nn.logsumexp(negatives, axis=1) - positives).reshape(2, count).mean(0)
 
 
 def _find_pairs(batch: Batch) -> tuple[jax.Array, jax.Array]:

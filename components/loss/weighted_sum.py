@@ -44,7 +44,7 @@ class WeightedSum:
 
         Raises:
             FieldError: a loss doesn't take the target, the losses need different numbers of logits, or one changes
-                them (`link`).
+                them (`link` or `head`).
         """
         counts = {}
         for name, term in self.terms.items():
@@ -53,10 +53,11 @@ class WeightedSum:
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise FieldError("terms", f"need different numbers of logits: {listed}. Choose losses of the same logits.")
-        if linked := [name for name, term in self.terms.items() if hasattr(term["loss"], "link")]:
+        losses = {name: term["loss"] for name, term in self.terms.items()}
+        if linked := [name for name, loss in losses.items() if hasattr(loss, "link") or hasattr(loss, "head")]:
             raise FieldError(
                 f"terms.{linked[0]}.loss",
-                "has predictions of its own (`link`), which other losses don't share. Give the data a second target of "
+                "has predictions of its own, which other losses don't share. Give the data a second target of "
                 "the same column.",
             )
         return next(iter(counts.values()))

@@ -35,3 +35,4 @@ from components.metric.regression import QuantileLoss as QuantileLoss
 from components.metric.unit import MAPE as MAPE
 from components.metric.unit import LogCosh as LogCosh
 from components.metric.unit import PoissonDeviance as PoissonDeviance
+from components.metric.views import ContrastiveAccuracy as ContrastiveAccuracy

@@ -25,6 +25,7 @@ class ReconstructionError:
     name: str = "reconstruction_error"
     higher_is_better = False
     collects = False
+    needs_target = False
 
     def bind(self, target: TargetSpec) -> ReconstructionError:
         """Returns itself: any target will do."""

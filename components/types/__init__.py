@@ -68,6 +68,8 @@ from components.types.examples import DrawsExamples as DrawsExamples
 from components.types.examples import Examples as Examples
 from components.types.examples import FindsExamples as FindsExamples
 from components.types.examples import FoundExamples as FoundExamples
+from components.types.examples import JoinsRows as JoinsRows
+from components.types.examples import RepeatsRows as RepeatsRows
 from components.types.model import Batch as Batch
 from components.types.model import BoundTarget as BoundTarget
 from components.types.model import MultiHot as MultiHot

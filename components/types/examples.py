@@ -39,8 +39,15 @@ class FoundExamples(NamedTuple):
 class Examples(Protocol):
     """A choice of the rows that make one example, such as the windows of a time series.
 
-    It also has the method of `FindsExamples` or that of `DrawsExamples`.
+    It also has the members of `FindsExamples`, `DrawsExamples` or `RepeatsRows`.
     """
+
+    def bind(self, target: TargetSpec) -> TargetSpec:
+        """The target of an example, from that of a row. Raises UserError if it can't be one."""
+
+
+class JoinsRows(Examples, Protocol):
+    """Examples of several rows each."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -56,15 +63,12 @@ class Examples(Protocol):
     def describe_left_out(self, count: int, split: str) -> str:
         """A sentence about some examples of a split, or of `the new rows`, that are left out."""
 
-    def bind(self, target: TargetSpec) -> TargetSpec:
-        """The target of an example, from that of a row. Raises UserError if it can't be one."""
-
     def join_targets(self, targets: jax.Array) -> jax.Array:
         """The target of each example, (B, …), from those of its `target_steps`, (B, steps, …)."""
 
 
 @runtime_checkable
-class FindsExamples(Examples, Protocol):
+class FindsExamples(JoinsRows, Protocol):
     """Examples that raw columns and the order of the rows determine."""
 
     def find(
@@ -100,7 +104,7 @@ class FindsExamples(Examples, Protocol):
 
 
 @runtime_checkable
-class DrawsExamples(Examples, Protocol):
+class DrawsExamples(JoinsRows, Protocol):
     """Examples that are drawn at random by the classes of their rows. New rows without classes have none.
 
     Attributes:
@@ -122,5 +126,16 @@ class DrawsExamples(Examples, Protocol):
         """
 
 
-EXAMPLES_PROTOCOLS = {"find": FindsExamples, "draw": DrawsExamples}
+@runtime_checkable
+class RepeatsRows(Examples, Protocol):
+    """Examples of one row each, which the network gets several times.
+
+    Augmentations change each copy by itself. In evaluations, they make the same changes each time.
+    """
+
+    def repeat(self, inputs: jax.Array) -> jax.Array:
+        """The copies of each row: (B, …) -> (B, copies, …)."""
+
+
+EXAMPLES_PROTOCOLS = {"find": FindsExamples, "draw": DrawsExamples, "repeat": RepeatsRows}
 """The protocols of examples, by the name of the method."""

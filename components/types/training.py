@@ -28,7 +28,9 @@ class Loss(Protocol):
     the data is read. With `ignores_logits = True`, metrics are an error, as nothing trains the head. With
     `needs_raw_target = True`, a normalized target is an error. With `shares_target = True`, losses that are parameters
     of the loss are checked like itself. With a method `link(logits) -> predictions`, of the same shape, the loss,
-    metrics and predictions get what it returns.
+    metrics and predictions get what it returns. A method `head(target)` returns such a function as a Flax module, which
+    may have parameters and change the number of logits. A loss of `(output, batch)` with `needs_target = False` also
+    computes without a target.
     """
 
     def outputs(self, target: TargetSpec) -> int:
@@ -76,7 +78,8 @@ class Metric(Protocol):
             examples of the split at once; it is computed in evaluations only.
 
     It may have an attribute `target_kinds`, a tuple of names as in `TargetSpec.kind_name`: another target is an error
-    before JAX is imported. `bind` raises the error in any case.
+    before JAX is imported. `bind` raises the error in any case. With `needs_target = False`, it reads no logits and
+    also measures without a target; then it is not bound.
     """
 
     higher_is_better: bool

@@ -7,9 +7,11 @@ from typing import Any
 
 from components.closest import suggest_name
 from runner.config.check_targets import has_classes, read_target_kinds, target_of
+from runner.config.losses import inner_losses, losses_by_key
 from runner.signature.type_hints import Problem
 
-WINDOWS, PAIRS = "components.examples.Windows", "components.examples.Pairs"
+WINDOWS, PAIRS, VIEWS = (f"components.examples.{name}" for name in ("Windows", "Pairs", "Views"))
+NT_XENT = "components.loss.NTXent"
 NOT_CLASSES = {
     **dict.fromkeys(("numbers", "images"), "numbers"),
     "labels": "several classes",
@@ -24,12 +26,36 @@ def find_example_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
         return
     if target_of(examples) == WINDOWS:
         yield from _check_windows(examples, feature)
+    elif target_of(examples) == VIEWS:
+        yield from _check_views(feature)
     elif target_of(examples) == PAIRS:
         yield from _check_pairs(feature)
+        yield from _check_loss_of_pairs(values.get("loss"))
         training, draws = values.get("training"), examples.get("draws")
         if isinstance(draws, int) and draws > 1 and isinstance(training, Mapping) and training.get("sampling"):
             text = f"{training['sampling']} draws pairs by the targets of the first epoch. Set examples.draws=1."
             yield Problem("training.sampling", text)
+
+
+def _check_views(feature: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds targets that are images, which the augmentations would have to change as each of the views."""
+    targets = feature.get("targets")
+    nodes = {f"targets.{name}": node for name, node in targets.items()} if isinstance(targets, Mapping) else {}
+    for name, node in {"target": feature.get("target"), **nodes}.items():
+        if (kinds := read_target_kinds(node)) and {*kinds} <= {"pixels", "images"}:
+            text = "is an image, which belongs to neither of two views of a row. Set it to null, or set examples=null."
+            yield Problem(f"feature.{name}", text)
+
+
+def _check_loss_of_pairs(loss: Any) -> Iterator[Problem]:
+    """Finds a loss for views."""
+    for key, node in losses_by_key(loss).items():
+        for place, each in {key: node, **inner_losses(node, key)}.items():
+            if target_of(each) == NT_XENT:
+                text = (
+                    "would make the rows of all pairs alike, also of different classes. Set examples=views, or choose"
+                )
+                yield Problem(place, f"{text} loss=contrastive.")
 
 
 def has_forecasts(examples: Any) -> bool:

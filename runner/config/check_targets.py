@@ -141,12 +141,15 @@ def _check_metric_names(metrics: Mapping[str, Any], key: str, reserved: Collecti
 
 
 def _check_none(values: Mapping[str, Any]) -> Iterator[Problem]:
-    if values["loss"] is not None:
+    loss = values["loss"]
+    if loss is not None and not needs_no_target(loss):
         yield Problem("loss", "is set without a target. Set feature.target, or set loss to null.")
-    if values["metric"]:
-        yield Problem("metric", f"is set without a target: {join_names(values['metric'])}. Set metric to [].")
+    metrics = values["metric"] if isinstance(values["metric"], Mapping) else {}
+    if others := [name for name, node in metrics.items() if not needs_no_target(node)]:
+        yield Problem("metric", f"is set without a target: {join_names(others)}. Set metric to [].")
+    yield from _check_metric_names(metrics, "metric", RESERVED_NAMES)
     yield from _check_loss_weights(values, [])
-    if not _may_have_internal_losses(values):
+    if loss is None and not _may_have_internal_losses(values):
         target = target_of(values.get("architecture"))
         yield Problem("feature.target", f"is null, and {target} has no internal loss (Output.losses). Choose a target.")
 
@@ -269,6 +272,11 @@ def read_target_kinds(node: Any) -> tuple[str, ...]:
 def is_set(node: Any, name: str) -> bool:
     """Whether the source of the class of a part, or of its nearest base with the attribute, sets it to True."""
     return constant_of(node, name) is True
+
+
+def needs_no_target(node: Any) -> bool:
+    """Whether a loss or a metric computes without a target."""
+    return constant_of(node, "needs_target") is False
 
 
 def constant_of(node: Any, name: str) -> Any:

@@ -9,9 +9,10 @@ from typing import Any
 
 from components.closest import join_names
 from components.types import UserError
-from runner.config.check_targets import has_member
+from runner.config.check_targets import has_member, target_of
 from runner.config.losses import inner_losses, losses_by_key, may_read_teacher
 from runner.config.modes import RUN_MODES
+from runner.config.option_parts import list_options_of
 from runner.config.recorded_config import add_defaults, read_config
 from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
@@ -50,13 +51,17 @@ def _find_run_problems(run: str, values: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(feature, Mapping) or not isinstance(root, str):
         return
     try:
-        of_teacher = read_config(find_run(Path(root), os.path.expanduser(run), "teacher.run")).get("feature")
+        recorded = read_config(find_run(Path(root), os.path.expanduser(run), "teacher.run"))
     except UserError as error:
         yield str(error).removeprefix("teacher.run=")
         return
+    of_teacher = recorded.get("feature")
     if not isinstance(of_teacher, Mapping):
         yield f"{run} has no columns. Choose a run, not a sweep."
         return
+    other, own = (_name_examples(each.get("examples")) for each in (recorded, values))
+    if other != own:
+        yield f"{run} has examples={other}, and this run examples={own}. Choose another teacher."
     columns, others = (add_defaults(dict(each)).get("columns") or {} for each in (feature, of_teacher))
     if added := sorted(others.keys() - columns.keys()):
         yield f"{run} reads the columns {join_names(added)}, which this run doesn't read. Choose another teacher."
@@ -65,3 +70,9 @@ def _find_run_problems(run: str, values: Mapping[str, Any]) -> Iterator[str]:
             yield f"{run} doesn't read the column {name}. Choose another teacher."
         elif column != others[name]:
             yield f"{run} encodes the column {name} in another way. Its configuration there is {others[name]}."
+
+
+def _name_examples(node: Any) -> str:
+    """The option of a choice of examples, or its `_target_`."""
+    target = target_of(node)
+    return "null" if target is None else next(iter(list_options_of("examples", target)), target)

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.closest import join_names
 from components.types import describe_target_kinds
-from runner.config.check_targets import find_augmentations, is_set, read_target_kinds, target_of
+from runner.config.check_targets import find_augmentations, is_set, needs_no_target, read_target_kinds, target_of
 from runner.config.option_parts import list_targets
 from runner.signature.classes import find_class, find_method
 from runner.signature.kinds import kinds_of
@@ -100,8 +100,10 @@ def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> I
 
 def _check_ignored_logits(key: str, loss: Mapping[str, Any], metrics: Any, name: str) -> Iterator[Problem]:
     """Finds metrics of logits that no loss trains."""
-    own = metrics.get(name) if name and isinstance(metrics, Mapping) else metrics
-    if own and isinstance(own, Mapping) and _ignores_logits(key, loss):
+    listed = metrics.get(name) if name and isinstance(metrics, Mapping) else metrics
+    nodes = listed.items() if isinstance(listed, Mapping) else ()
+    own = [each for each, node in nodes if not needs_no_target(node)]
+    if own and _ignores_logits(key, loss):
         place = f"metric.{name}" if name else "metric"
         yield Problem(
             place,

@@ -21,7 +21,6 @@ from components.types import (
     DecodesRows,
     DrawsExamples,
     Encoded,
-    Examples,
     FindsBadRows,
     FindsExamples,
     Foldable,
@@ -31,12 +30,14 @@ from components.types import (
     HasNotes,
     HasSources,
     InfersTypes,
+    JoinsRows,
     KeyTypes,
     LeavesOut,
     LocalVersion,
     OperationsSummary,
     Range,
     ReadsFiles,
+    RepeatsRows,
     SkipsRows,
     Source,
     SummarizesOperations,
@@ -95,6 +96,7 @@ class Features:
         sample: the number of random rows of the training split that the columns are fitted on. None: all rows. The
             targets are always fitted on all rows.
         examples: says which rows make an example. None: each row is one.
+        views: repeats the inputs of each row, for augmentations that change each copy by itself. None: they come once.
     """
 
     targets: Mapping[str, Target]
@@ -102,7 +104,8 @@ class Features:
     inputs: Mapping[str, tuple[str, ...]]
     weight: Column | None = None
     sample: Annotated[int, Range(1)] | None = None
-    examples: Examples | None = None
+    examples: JoinsRows | None = None
+    views: RepeatsRows | None = None
 
     @classmethod
     def from_config(cls, feature: Mapping[str, Any], examples: Mapping[str, Any] | None = None) -> Features:
@@ -122,8 +125,9 @@ class Features:
                 weight = build({"_target_": EXAMPLE_WEIGHT, "key": node} if isinstance(node, str) else node, {}, COLUMN)
         inputs = {name: tuple(names) for name, names in feature["inputs"].items()}
         with error_location("examples"):
-            rows = None if examples is None else build(examples, {}, SCHEMA["examples"])
-        features = cls(targets, columns, inputs, weight, feature.get("sample"), rows)
+            part = None if examples is None else build(examples, {}, SCHEMA["examples"])
+        rows, views = (None, part) if isinstance(part, RepeatsRows) else (part, None)
+        features = cls(targets, columns, inputs, weight, feature.get("sample"), rows, views)
         features._check_past_inputs()
         return features
 
@@ -149,7 +153,8 @@ class Features:
         """What losses and metrics need to know about each target, from the constants of the encoded columns."""
         specs = {name: target.bind(constants[target_column(name)]) for name, target in self.targets.items()}
         with error_location("examples"):
-            return specs if self.examples is None else {name: self.examples.bind(spec) for name, spec in specs.items()}
+            part = self.examples or self.views
+            return specs if part is None else {name: part.bind(spec) for name, spec in specs.items()}
 
     @property
     def join_targets(self) -> Callable[[Any], Any] | None:
@@ -159,7 +164,7 @@ class Features:
     @property
     def augments_rows(self) -> bool:
         """Whether augmentations change each row of an example by itself, as of pairs, which are no sequences."""
-        return isinstance(self.examples, DrawsExamples)
+        return self.views is not None or isinstance(self.examples, DrawsExamples)
 
     @property
     def example_keys(self) -> tuple[str, ...]:
@@ -360,7 +365,7 @@ def _make_examples(data: Data, features: Features, entries: EncodedCache, rows_i
         return apply_examples(data, examples, Found(FoundExamples(**known["examples"]), known["numbers"]))
 
 
-def apply_examples(data: Data, examples: Examples, found: Found) -> Data:
+def apply_examples(data: Data, examples: JoinsRows, found: Found) -> Data:
     """The data whose examples have several rows, in place of data in which each row is an example.
 
     Raises:

@@ -45,10 +45,16 @@ def read_slices(
 
     Raises:
         LocatedError: there is no such column, its rows have no single values, or it has too many values; or there is
-            no such split.
+            no such split, or no target that has slices.
     """
     if not names:
         return {}
+    specs = features.bind_targets(data.constants)
+    if all(spec.is_image for spec in specs.values()):
+        what = "the target is an image" if specs else "there is no target"
+        raise LocatedError(
+            KEY, f"slices need the loss of each row, and {what}. Leave it out, or choose another target."
+        )
     splits = [split for split in splits if split in data.splits]
     if not splits:
         raise LocatedError(KEY, "the data has no valid or test split, whose metrics these would be. Hold rows out.")
@@ -78,6 +84,9 @@ def _open_columns(names: Sequence[str], data: Data, features: Features) -> Sourc
             source = source.with_used_columns(*used._replace(names=used.names | {*names}))
     block, flat = first_block(source), list_flat_columns(source)
     for name in names:
+        if name in getattr(source, "drop", ()):
+            remedy = "Take it out of the list. A feature file says which columns the model reads; mode=init writes one."
+            raise LocatedError(KEY, f"`{name}` is in data.drop, so it is not read. {remedy}")
         if name not in flat:
             raise LocatedError(KEY, _describe_fault(name, block, flat, features))
     return source

@@ -11,9 +11,9 @@ from components.types import (
     Constants,
     DataError,
     DrawsExamples,
-    Examples,
     FindsExamples,
     FoundExamples,
+    JoinsRows,
     Ragged,
     Source,
     Target,
@@ -38,7 +38,7 @@ class Found(NamedTuple):
     examples: FoundExamples
     numbers: Mapping[str, int]
 
-    def describe_left_out(self, examples: Examples) -> tuple[str, ...]:
+    def describe_left_out(self, examples: JoinsRows) -> tuple[str, ...]:
         """Sentences about the examples that are left out."""
         counts = {name: self.examples.left_out[number] for name, number in self.numbers.items()}
         return tuple(examples.describe_left_out(count, name) for name, count in counts.items() if count)
@@ -58,7 +58,7 @@ class NewExamples(NamedTuple):
 
 def view_examples(
     encoded: Mapping[str, Mapping[str, Any]],
-    examples: Examples | None,
+    examples: JoinsRows | None,
     found: FoundExamples | None = None,
     rows: np.ndarray | None = None,
 ) -> Mapping[str, Mapping[str, Any]]:

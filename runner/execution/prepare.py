@@ -185,6 +185,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
             _check_durations(config, trainer, progress)
         _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
+        _note_equal_views(trainer, progress)
         return trainer
 
 
@@ -217,6 +218,15 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
         f"note: the weights of the training examples have a mean of {mean:.4g}, which multiplies train/loss and the "
         f"gradients. {remedy}"
     )
+
+
+def _note_equal_views(trainer: Trainer, progress: Progress) -> None:
+    """Prints a note if no augmentation changes the views of a row."""
+    if trainer.program.features.views is not None and not trainer.parts.augmentations:
+        progress.note(
+            "note: there is no augmentation, so the views of a row are equal, but for dropout. Choose some, such as "
+            "'augmentation=[crop,flip]' for images, or 'augmentation=[gaussian_noise]'"
+        )
 
 
 def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> None:
@@ -321,8 +331,8 @@ def load_data(
     operations, examples = build_operations(config.values["operations"]), config.values["examples"]
     features = Features.from_config(config.values["feature"], examples)
     nodes = [config.values["data"], config.values["feature"], config.values["operations"]]
-    read = [] if examples is None else [sorted(features.example_keys)]  # not their sizes: the same rows are encoded
-    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *read], sort_keys=True)
+    keys = [] if features.examples is None else [sorted(features.example_keys)]  # not their sizes: rows are the same
+    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *keys], sort_keys=True)
     fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
     with progress.working("preparing the data"):
         cache = cache_folder() if source is None else None

@@ -116,9 +116,7 @@ class TrainedModel:
         self.features = self.transform.features
         data_targets = self.features.bind_targets(self.transform.constants)
         static = self._run.program.static_config
-        augmentations, self.targets = build_augmentations(
-            static, self._run.numbers, data_targets, by_row=self.features.augments_rows
-        )
+        augmentations, self.targets = build_augmentations(static, self._run.numbers, data_targets, self.features)
         self.augments_targets = any(each.changes_evaluated_targets for each in augmentations.values())
         changes = code_versions(self._run.config) | arithmetic_settings()
         for change in list_changes(self._run.record, self._run.config, changes):

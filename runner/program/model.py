@@ -36,8 +36,11 @@ class Model(nn.Module):
         heads: the shape of the logits of one example, by target name.
         architecture: the network.
         pixel_ranges: by name of a column of images, the function `pixel_range`, for augmentations.
-        links: by target name, the function that makes predictions of logits, where a loss has one (`Loss.link`).
+        links: by target name, the function or the module that makes predictions of logits, where a loss has one
+            (`Loss.link`, `Loss.head`).
         calibrated: the names of the targets whose logits are divided by a temperature, but in training.
+        repeat: repeats the inputs of each row, before augmentations change each copy by itself: (B, …) -> (B, copies,
+            …). None: they come once.
     """
 
     columns: Mapping[str, Callable[..., Any]]
@@ -48,6 +51,7 @@ class Model(nn.Module):
     pixel_ranges: Mapping[str, Callable[..., PixelRange]] = dataclasses.field(default_factory=dict)
     links: Mapping[str, Callable[[jax.Array], jax.Array]] = dataclasses.field(default_factory=dict)
     calibrated: frozenset[str] = frozenset()
+    repeat: Callable[[jax.Array], jax.Array] | None = None
 
     def setup(self) -> None:
         self.temperatures = {
@@ -85,6 +89,8 @@ class Model(nn.Module):
                 inputs[name] = join_groups(groups, keys, sparse=name in sparse)
         if steps is not None:
             inputs = {name: each.reshape(-1, steps, *each.shape[1:]) for name, each in inputs.items()}
+        if self.repeat is not None:
+            inputs = jax.tree.map(self.repeat, inputs)
         if batch is None:
             batch = Batch({}, {}, {}, weight=None, present=jnp.ones(examples, bool))
         batch = batch._replace(inputs=inputs)

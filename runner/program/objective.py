@@ -15,6 +15,7 @@ import numpy as np
 
 from components.types import Batch, Metric, Output, Regularizer, TargetSpec, UserError
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
+from runner.data.encode import TARGET
 from runner.errors import LocatedError, error_location
 from runner.program.monte_carlo import Spread
 from runner.program.parts import BatchAugmentation, BuiltParts, part_key, part_name, record_name
@@ -128,7 +129,14 @@ def make_targets(
 
 
 def compute_losses(parts: BuiltParts, output: Output, batch: Batch) -> dict[str, jax.Array]:
-    """The loss of each element by target, (B, …). In evaluations, the batch has no weights."""
+    """The loss of each element by target, (B, …). In evaluations, the batch has no weights.
+
+    A loss without a target has the name of a single one.
+    """
+    loss = None if parts.targetless is None else parts.targetless.loss
+    if loss is not None:
+        with error_location("loss"), STRICT_SHAPES():
+            return {TARGET: loss(output, batch)}
     return {name: _element_losses(parts, name, output, batch) for name in parts.targets}
 
 
@@ -179,7 +187,7 @@ def _sum_losses(
         if name in sums or name in parts.metrics or name in RESERVED_NAMES:
             raise LocatedError("architecture", f"the internal loss {name} has a name that is taken. Rename it.")
         sums[name] = {"sum": _sum_elements(internal, batch.present, batch.weight), "count": examples}
-    if not parts.targets:
+    if not losses:
         if not output.losses:
             when = "training" if training else "evaluations"
             raise LocatedError(
@@ -197,8 +205,8 @@ def _sum_target(
     parts: BuiltParts, name: str, losses: jax.Array, batch: Batch, *, training: bool
 ) -> dict[str, jax.Array]:
     """The sum and the count of a target's losses (B, …)."""
-    mask, weight = batch.mask_of(name), batch.weight
-    if training:
+    mask, weight = batch.mask_of(name) if name in parts.targets else batch.present, batch.weight
+    if training and name in parts.targets:
         weight = _multiply(weight, _class_weights(parts.targets[name].spec, batch, name))
     counted = _sum_elements(jnp.ones(mask.shape, bool), mask, None if training else weight)
     return {"sum": _sum_elements(losses, mask, weight), "count": counted}
@@ -261,9 +269,11 @@ def _sum_elements(values: jax.Array, mask: jax.Array, weight: jax.Array | None) 
 def _sum_metrics(parts: BuiltParts, output: Output, batch: Batch, *, training: bool) -> StepSums:
     """The sums of each metric. With weights, only of the metrics that read them."""
     sums: StepSums = {}
-    for target, target_parts in parts.targets.items():
-        narrowed, own_batch = _narrow(output, target), batch.narrow(target)
-        for name, metric in target_parts.metrics.items():
+    by_target = {name: (own.metrics, _narrow(output, name), batch.narrow(name)) for name, own in parts.targets.items()}
+    if parts.targetless is not None:
+        by_target = {TARGET: (parts.targetless.metrics, output, batch)}
+    for target, (metrics, narrowed, own_batch) in by_target.items():
+        for name, metric in metrics.items():
             if training and metric.collects:
                 continue
             with error_location(f"{part_key('metric', target)}.{name}"), STRICT_SHAPES():
@@ -355,6 +365,8 @@ def objective_terms(
         counts: the counts of the whole batch.
     """
     means, others = [], []
+    if parts.targetless is not None and parts.targetless.loss is not None:
+        means.append(sums["loss"]["sum"] / counts.examples)
     for name, target in parts.targets.items():
         count = counts.elements[name]
         means.append(_scale(sums[record_name(name, "loss")]["sum"] / count, target.loss_weight))

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +32,7 @@ from components.types import (
 )
 from runner.data.encode import TARGET, is_input_column
 from runner.data.load import Features
-from runner.errors import error_location
+from runner.errors import LocatedError, error_location
 from runner.program.model import Model, match_inputs, sparse_inputs
 from runner.program.returns import (
     check_augmented,
@@ -115,7 +116,7 @@ class TargetParts(NamedTuple):
         loss: its loss: (output, batch), narrowed to the target -> the loss of each element.
         loss_weight: the factor of its mean loss in the objective. None: 1.
         metrics: its metrics, by their names in the configuration.
-        link: makes predictions of the logits (`Loss.link`). None: they are the logits.
+        link: makes predictions of the logits (`Loss.link`, or `Loss.head` with parameters). None: they are the logits.
     """
 
     spec: TargetSpec
@@ -126,17 +127,42 @@ class TargetParts(NamedTuple):
     link: Callable[[jax.Array], jax.Array] | None = None
 
 
+class TargetlessParts(NamedTuple):
+    """The loss and the metrics of a run without a target.
+
+    Attributes:
+        loss: (output, batch) -> the loss of each example. None: the architecture has internal losses only.
+        metrics: the metrics, by their names in the configuration.
+    """
+
+    loss: LossFunction | None
+    metrics: Mapping[str, Metric]
+
+
 class BuiltParts(NamedTuple):
-    """The parts of an experiment, built with the numbers of the configuration, which may be traced."""
+    """The parts of an experiment, built with the numbers of the configuration, which may be traced.
+
+    Attributes:
+        model: the columns and the architecture.
+        data_targets: the targets before augmentations change them.
+        targets: the parts of each target.
+        regularizers: the regularizers.
+        constraints: the constraints.
+        step: the step.
+        members: the members of the update set.
+        augmentations: the augmentations.
+        targetless: the loss and the metrics without a target. None: there is a target.
+    """
 
     model: Model
-    data_targets: Mapping[str, TargetSpec]  # before augmentations change them
+    data_targets: Mapping[str, TargetSpec]
     targets: Mapping[str, TargetParts]
     regularizers: Mapping[str, Regularizer]
     constraints: Mapping[str, Constraint]
     step: Step
     members: Members
     augmentations: Mapping[str, BatchAugmentation]
+    targetless: TargetlessParts | None = None
 
     @property
     def augments_evaluated_targets(self) -> bool:
@@ -146,11 +172,12 @@ class BuiltParts(NamedTuple):
     @property
     def metrics(self) -> dict[str, Metric]:
         """All metrics, by the names that the record has for them."""
-        return {
+        of_targets = {
             record_name(target, name): metric
             for target, parts in self.targets.items()
             for name, metric in parts.metrics.items()
         }
+        return of_targets if self.targetless is None else {**self.targetless.metrics}
 
 
 def record_name(target: str, name: str) -> str:
@@ -183,8 +210,9 @@ def build_parts(
         for name, each in host_constants.items()
     }
     data_targets = features.bind_targets(constants)
-    augmentations, specs = build_augmentations(static, numbers, data_targets, by_row=features.augments_rows)
+    augmentations, specs = build_augmentations(static, numbers, data_targets, features)
     targets = {name: _build_target(name, spec, static, numbers) for name, spec in specs.items()}
+    targetless = None if targets else _build_targetless(static, numbers)
     heads = {name: parts.head for name, parts in targets.items()}
     with error_location("architecture"):
         node = static["architecture"]
@@ -206,11 +234,12 @@ def build_parts(
     }
     calibrated = _find_calibrated(specs) if static.get("calibrate") is not None else frozenset[str]()
     links = {name: parts.link for name, parts in targets.items() if parts.link is not None}
-    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, links, calibrated)
+    repeat = None if features.views is None else features.views.repeat
+    model = Model(columns, inputs, sparse_inputs(architecture), heads, architecture, images, links, calibrated, repeat)
     members = build_members(static["update"], numbers)
     with error_location("step"):
         step = build(static["step"], numbers, SCHEMA["step"])
-    return BuiltParts(model, data_targets, targets, regularizers, constraints, step, members, augmentations)
+    return BuiltParts(model, data_targets, targets, regularizers, constraints, step, members, augmentations, targetless)
 
 
 def _find_calibrated(specs: Mapping[str, TargetSpec]) -> frozenset[str]:
@@ -230,12 +259,8 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
         loss = build(loss_node, numbers, LOSS)
         outputs = check_outputs(loss.outputs(spec), part_name(loss))
         loss_function = as_loss_function(loss)
-    metrics = {}
-    for metric, node in (static["metric"] if name == TARGET else static["metric"].get(name, {})).items():
-        with error_location(f"{part_key('metric', name)}.{metric}"):
-            metrics[metric] = build(node, numbers, METRIC).bind(spec)
-            check_kind(metrics[metric], f"{node['_target_']}.bind", ["metric"])
-            check_metric(metrics[metric], part_name(metrics[metric]))
+    nodes = static["metric"] if name == TARGET else static["metric"].get(name, {})
+    metrics = _build_metrics(nodes, part_key("metric", name), numbers, spec)
     loss_weight = static["loss_weights"].get(name)
     return TargetParts(
         spec,
@@ -243,8 +268,39 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
         loss_function,
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
-        getattr(loss, "link", None),
+        _build_head(loss, name, spec) if hasattr(loss, "head") else getattr(loss, "link", None),
     )
+
+
+def _build_head(loss: Any, target: str, spec: TargetSpec) -> nn.Module:
+    """The module that a loss applies to the logits of a target. Its parameters are `links_NAME` with that name."""
+    head = loss.head(spec)
+    if not isinstance(head, nn.Module):
+        raise LocatedError(part_key("loss", target), f"{part_name(loss)}.head must return a Flax module.")
+    return head
+
+
+def _build_targetless(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> TargetlessParts:
+    """Builds the loss and the metrics of a run without a target. The check of the configuration says which may be."""
+    with error_location("loss"):
+        loss = None if static["loss"] is None else as_loss_function(build(static["loss"], numbers, LOSS))
+    return TargetlessParts(loss, _build_metrics(static["metric"], "metric", numbers, None))
+
+
+def _build_metrics(
+    nodes: Mapping[str, Any], key: str, numbers: Mapping[str, Any], spec: TargetSpec | None
+) -> dict[str, Metric]:
+    """Builds the metrics of a target, at a key of the configuration. `spec` None: there is no target."""
+    metrics = {}
+    for name, node in nodes.items():
+        with error_location(f"{key}.{name}"):
+            metric = build(node, numbers, METRIC)
+            if spec is not None:
+                metric = metric.bind(spec)
+                check_kind(metric, f"{node['_target_']}.bind", ["metric"])
+            check_metric(metric, part_name(metric))
+            metrics[name] = metric
+    return metrics
 
 
 def part_key(group: str, target: str) -> str:
@@ -302,7 +358,7 @@ def _takes_mapping(target: str) -> bool:
 
 
 def build_augmentations(
-    static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec], *, by_row: bool
+    static: Mapping[str, Any], numbers: Mapping[str, Any], specs: Mapping[str, TargetSpec], features: Features
 ) -> tuple[dict[str, BatchAugmentation], Mapping[str, TargetSpec]]:
     """Builds the augmentations and binds them to the targets. Returns the targets as the augmentations change them.
 
@@ -310,15 +366,16 @@ def build_augmentations(
         static: the configuration without the numbers.
         numbers: the numbers.
         specs: the targets of the data.
-        by_row: whether an example has several rows, each of which is augmented by itself. What changes targets changes
-            the whole example.
+        features: says whether each row, or view, of an example is augmented by itself, in evaluations too if they are
+            views. What changes targets changes the whole example.
     """
     augmentations: dict[str, BatchAugmentation] = {}
     for name, augmentation in build_group("augmentation", static, numbers).items():
         with error_location(f"augmentation.{name}"):
             part = part_name(augmentation)
-            if by_row and _changes_inputs_alone(augmentation):
-                augmentations[name] = _augment_rows(augmentation, part)
+            if features.augments_rows and _changes_inputs_alone(augmentation):
+                by_row = _augment_rows(augmentation, part)
+                augmentations[name] = by_row._replace(evaluates=by_row.evaluates or features.views is not None)
                 continue
             if isinstance(augmentation, BindsTargets):
                 bound = augmentation.bind(specs)
@@ -397,7 +454,7 @@ def _augment_rows(augmentation: Any, part: str) -> BatchAugmentation:
         rows = Batch(inputs, {}, {}, weight=None, present=jnp.repeat(batch.present, steps), pixels=batch.pixels)
         changed = single.change(key, rows)
         if changed.weight is not None:
-            raise UserError(f"{part} sets weights, and a row of a pair has none. Remove it.")
+            raise UserError(f"{part} sets weights, and a row of a pair, or a view, has none. Remove it.")
         joined = jax.tree.map(lambda leaf: leaf.reshape(-1, steps, *leaf.shape[1:]), changed.inputs)
         return batch._replace(inputs=joined)
 

@@ -130,9 +130,7 @@ class Evaluator:
         self.metrics: Mapping[str, Metric] = self.parts.metrics
         # Not those of the program: it may have been built for another fold, and decodes on the device only.
         self.data_targets = program.features.bind_targets(data.constants)
-        _, self.targets = build_augmentations(
-            program.static_config, numbers, self.data_targets, by_row=program.features.augments_rows
-        )
+        _, self.targets = build_augmentations(program.static_config, numbers, self.data_targets, program.features)
         self.loss_weights = {
             name: 1.0 if parts.loss_weight is None else float(parts.loss_weight)
             for name, parts in self.parts.targets.items()

@@ -65,7 +65,7 @@ class ExampleSums:
     def _parts(self) -> BuiltParts:
         """The parts with the metrics that read no more than logits and targets."""
         parts = self.evaluator.parts
-        parts = parts._replace(targets={name: parts.targets[name] for name in self.outputs.logits})
+        parts = parts._replace(targets={name: parts.targets[name] for name in self.outputs.logits}, targetless=None)
         return _without_other_metrics(parts, partial(_trace, *self._arrays))
 
     @cached_property

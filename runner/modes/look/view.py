@@ -119,7 +119,7 @@ class View:
         static, numbers = split_scalars(config)
         seed = config.values["seed"]
         arrays = numbers_to_arrays(numbers, seed)
-        augmentations, _ = build_augmentations(static, arrays, self.targets, by_row=self.features.augments_rows)
+        augmentations, _ = build_augmentations(static, arrays, self.targets, self.features)
         examples = self.examples(rows, (seed, 0, 0))
         targets = {name: jnp.asarray(target) for name, target in examples.targets.items()}
         batch = make_targets(self.targets, targets, jnp.ones(len(rows), bool), None)
@@ -128,7 +128,10 @@ class View:
             for name, keys in self.features.inputs.items()
             if len(keys) == 1 and isinstance(column := self.features.columns[keys[0]], HasPixelRange)
         }
-        batch = batch._replace(inputs=jax.tree.map(jnp.asarray, dict(examples.inputs)), pixels=pixels)
+        inputs = jax.tree.map(jnp.asarray, dict(examples.inputs))
+        if self.features.views is not None:
+            inputs = jax.tree.map(self.features.views.repeat, inputs)
+        batch = batch._replace(inputs=inputs, pixels=pixels)
         key = random_key(ProgramInputs(arrays, {}), "augment", jnp.int32(0))
         augmented = augment(augmentations, key, batch)
         changed = augmented.targets.items()

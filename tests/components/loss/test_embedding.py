@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from components.loss import Contrastive, SupervisedContrastive, Triplet
+from components.loss import Contrastive, NTXent, SupervisedContrastive, Triplet
 from components.types import Batch, Loss, Output, TargetSpec, UserError
 
 LABELS = np.array([0, 1, 0, 2, 1, 0, 1, 0])  # 2 has one example
@@ -107,6 +107,50 @@ def test_with_two_examples_of_each_class_it_is_nt_xent() -> None:
     assert float(found) == pytest.approx(float(expected), rel=1e-4)
 
 
+def compute_views(first: Any, second: Any, present: Any = True, temperature: float = 0.3) -> jax.Array:
+    features = {"first": jnp.array(first, jnp.float32), "second": jnp.array(second, jnp.float32)}
+    batch = Batch({}, {}, {}, None, jnp.broadcast_to(jnp.asarray(present), len(first)))
+    with jax.numpy_rank_promotion("raise"):
+        return NTXent(temperature=temperature)(Output(None, features=features), batch)
+
+
+def nt_xent(first: np.ndarray, second: np.ndarray, temperature: float = 0.3) -> np.ndarray:
+    """The mean loss of both views of each example, by equation 1 of Chen et al., 2020."""
+    views = unit(np.concatenate([first, second]))
+    similarities, count = views @ views.T / temperature, len(first)
+    losses = []
+    for view in range(2 * count):
+        others = [similarities[view, k] for k in range(2 * count) if k != view]
+        losses.append(np.log(np.exp(others).sum()) - similarities[view, (view + count) % (2 * count)])
+    return np.mean(np.reshape(losses, (2, count)), axis=0)
+
+
+def test_nt_xent_and_its_derivative_equal_the_definition() -> None:
+    first, second = VECTORS[:4], VECTORS[4:]
+    np.testing.assert_allclose(compute_views(first, second), nt_xent(first, second), rtol=1e-5)
+    found = jax.grad(lambda first: compute_views(first, second).mean())(jnp.array(first, jnp.float32))
+    for place in np.ndindex(first.shape):
+        step = np.zeros_like(first)
+        step[place] = 1e-6
+        expected = (nt_xent(first + step, second).mean() - nt_xent(first - step, second).mean()) / 2e-6
+        assert float(found[place]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_views_of_padding_are_compared_with_none() -> None:
+    present = np.array([True, True, True, False])
+    found = compute_views(VECTORS[:4], VECTORS[4:], present)
+    np.testing.assert_allclose(found[:3], nt_xent(VECTORS[:3], VECTORS[4:7]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((4, 4)), np.ones((4, 4)), 1e4 * VECTORS[:4]])
+def test_extreme_views_give_finite_losses_and_derivatives(vectors: np.ndarray) -> None:
+    value, gradient = jax.value_and_grad(lambda first: compute_views(first, vectors).sum())(
+        jnp.array(vectors, jnp.float32)
+    )
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_examples_that_do_not_count_are_compared_with_none(loss: Loss) -> None:
     present = np.array([True] * 6 + [False] * 2)
@@ -149,6 +193,11 @@ def test_the_numbers_may_be_traced(check_traced: Callable[..., None]) -> None:
         ("margin", (0.5, 2.0), Triplet),
         ("temperature", (0.1, 1.0), SupervisedContrastive),
         ("margin", (2.5, 2.0), lambda margin: Contrastive(margin=margin, stage="wide", partner="layers_1")),
+        (
+            "temperature",
+            (0.1, 1.0),
+            lambda temperature: NTXent(temperature=temperature, stage="wide", partner="layers_1"),
+        ),
     ):
         check_traced(lambda part=part, **numbers: compute(part(**numbers)), *({name: value} for value in values))
 

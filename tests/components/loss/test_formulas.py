@@ -20,7 +20,14 @@ from parameter_effects import list_values
 from runner.signature.parameters import read_signature
 from runner.signature.type_hints import takes_scalar
 
-OF_BATCHES = {"contrastive", "distillation", "supervised_contrastive", "triplet", "weighted_sum"}  # tested elsewhere
+OF_BATCHES = {
+    "contrastive",
+    "distillation",
+    "nt_xent",
+    "supervised_contrastive",
+    "triplet",
+    "weighted_sum",
+}  # tested elsewhere
 CLASSES = np.array([0, 2, 1, 2, 0, 1])
 NUMBERS = np.random.default_rng(1).normal(0, 2, (6, 3))
 LOGITS = np.random.default_rng(2).normal(0, 2, (6, 3))
@@ -68,6 +75,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {  # (logits, target, …) -> the loss
     "binary_cross_entropy": lambda z, y: -np.log(sigmoid(z) if y else 1 - sigmoid(z)),
     "binary_focal": binary_focal,
     "categorical_hinge": crammer_singer,
+    "coral": ordinal,  # of the logits that its thresholds make
     "cosine_similarity": lambda z, y: -z @ y / np.linalg.norm(z) / np.linalg.norm(y),
     "focal": lambda z, y, gamma=2.0: -((1 - p(z)[y]) ** gamma) * np.log(p(z)[y]),
     "generalized_cross_entropy": lambda z, y, q=0.7: (1 - p(z)[y] ** q) / q,

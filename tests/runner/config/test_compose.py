@@ -91,7 +91,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
         f"loss={name}": [*NUMBERS, OF_NUMBERS[1], "feature.target.normalize=null"]
         for name in ("mape", "msle", "poisson")
     },
-    **{f"loss={name}": ["metric=[]"] for name in ("contrastive", "supervised_contrastive", "triplet")},
+    **{f"loss={name}": ["metric=[]"] for name in ("contrastive", "nt_xent", "supervised_contrastive", "triplet")},
     "loss=weighted_sum": ["loss.terms={all: {loss: focal}}"],
     **{f"metric={name}": [*NUMBERS, OF_NUMBERS[0]] for name, node in options("metric").items() if needs_numbers(node)},
     "architecture=wide_text_cnn": ["feature=imdb_text_cnn"],

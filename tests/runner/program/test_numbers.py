@@ -74,8 +74,9 @@ SHOWN_ELSEWHERE = {  # numbers without an effect on these steps: test_length.py 
 OWN_TESTS = {
     "contrastive",
     "distillation",
+    "nt_xent",
     "triplet",
-}  # they need pairs, a run, or examples far apart
+}  # they need pairs or views, a run, or examples far apart
 
 
 def key_of(group: str, option: str) -> str:
