@@ -171,8 +171,8 @@ class RMSNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         y = x.astype(jnp.float32)
         mean = jnp.square(y).mean(-1, keepdims=True)
-        normalized = y * lax.rsqrt(mean + jnp.asarray(self.epsilon, jnp.float32))
-        return (normalized * broadcast_like(scale, y)).astype(x.dtype)
+        factor = lax.rsqrt(mean + jnp.asarray(self.epsilon, jnp.float32)) * broadcast_like(scale, y)
+        return (y * factor).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):
