@@ -55,6 +55,7 @@ class ForwardPass:
         step: jax.Array | None,
         part: Any | None = None,
         present: jax.Array | None = None,
+        changes_parameters: bool = False,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
 
@@ -67,13 +68,14 @@ class ForwardPass:
             part: the number of the part of a training batch, or of the batch in an evaluation, which gets random keys
                 of its own. None: there is one.
             present: bool (B,), false for padding. None: no example is padding.
+            changes_parameters: whether modules may change their parameters, which the new state then holds as `params`.
         """
         batch = self._make_batch(parts, program_inputs, encoded, is_training=step is not None, present=present)
         augment = self._make_augment(parts, program_inputs, step, part)
         arguments: dict[str, Any] = {"train": False, "mutable": [], "augment": augment}
         if step is not None:
             key = _random_key_of_part(program_inputs, "train", step, part)
-            mutable = [name for name in variables if name != "params"]
+            mutable = [name for name in variables if name != "params" or changes_parameters]
             arguments |= {"train": True, "mutable": mutable, "rngs": {"dropout": key}}
         with error_location("architecture"):
             # The model applies the augmentation, because augmentations change what the layers of the columns return.
