@@ -35,7 +35,7 @@ from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.observers import Observers
-from runner.training.precompile import check_longest_lists, compile_step, trace_calls
+from runner.training.precompile import check_longest_lists, compile_step, measure_training_bytes, trace_calls
 from runner.training.profile import Profile
 from runner.training.sampling import accumulate_weights
 from runner.training.signals import Signals
@@ -215,6 +215,10 @@ class Trainer(Evaluator):
             chunk, arguments = self._first_dispatch()
             need = compile_step(self, TRAINING_STEP, chunk, arguments)
             check_longest_lists(self, TRAINING_STEP, chunk, arguments, need)
+
+    def measure_bytes(self) -> int | None:
+        """The bytes that training needs at most. None: the compiler doesn't report them."""
+        return measure_training_bytes(self, TRAINING_STEP, *self._first_dispatch())
 
     def initial_state(self) -> TrainerState:
         """The state of a run before its first step."""
