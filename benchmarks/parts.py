@@ -219,6 +219,7 @@ def list_schedules() -> Iterator[tuple[str, Any, Any]]:
 def list_layers() -> Iterator[tuple[str, tuple[Any, Any], tuple[int, ...]]]:
     vectors, images, sequences = (512, WIDTH), (32, 16, 16, 64), (64, 128, 32)
     yield "Dense", (layer.Dense(WIDTH), nn.Dense(WIDTH)), vectors
+    yield "Dense of sequences", (layer.Dense(64), nn.Dense(64)), sequences
     yield "Conv", (layer.Conv(64, 3), nn.Conv(64, (3, 3))), images
     yield "Conv 1 x 1", (layer.Conv(64, 1), nn.Conv(64, (1, 1))), images
     yield "Conv, stride 2", (layer.Conv(64, 3, 2), nn.Conv(64, (3, 3), 2)), images
