@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from options import options
 from step_session import Session
 
 from components.architecture import Sequential
@@ -27,6 +29,7 @@ from components.layer import (
 )
 from components.pretrained import LSUV
 from components.types import FieldError, Padded, UserError
+from runner.signature.build import build
 
 IMAGES = jax.random.normal(jax.random.key(1), (32, 8, 8, 3)) * 5 + 2
 CNN = (
@@ -45,28 +48,30 @@ class Model(nn.Module):
     architecture: nn.Module
 
     def __call__(self, inputs: Any) -> Any:
-        return self.architecture(inputs, train=True)
+        named = inputs if isinstance(inputs, dict) else {"inputs": inputs}
+        return self.architecture(**named, train=True)
 
 
 def make_dense(layers: int, activation: str) -> tuple[nn.Module, ...]:
     return (Flatten(), *(Dense(64, activation, initializer="he_normal") for _ in range(layers)))
 
 
-def start(layers: tuple[Any, ...], inputs: Any) -> tuple[Any, Any, Callable[..., Any]]:
-    """A network, its random parameters, and its forward pass, which returns the parameters."""
-    model = Model(Sequential(outputs=10, layers=layers))
-    variables = jax.jit(model.init)(jax.random.key(0), inputs)
+def start(network: nn.Module | tuple[Any, ...], inputs: Any) -> tuple[Any, Any, Callable[..., Any]]:
+    """A network, or one of some layers, its random parameters, and its forward pass, which returns the parameters."""
+    model = Model(network if isinstance(network, nn.Module) else Sequential(outputs=10, layers=network))
+    variables = jax.jit(model.init)({"params": jax.random.key(0), "dropout": jax.random.key(1)}, inputs)
     rest = {name: tree for name, tree in variables.items() if name != "params"}
 
     def forward(parameters: Any, inputs: Any) -> Any:
-        return model.apply({"params": parameters, **rest}, inputs, mutable=True)[1]["params"]
+        rngs = {"dropout": jax.random.key(2)}
+        return model.apply({"params": parameters, **rest}, inputs, mutable=True, rngs=rngs)[1]["params"]
 
     return model.architecture, variables["params"], forward
 
 
-def fit(weights: LSUV, layers: tuple[Any, ...], inputs: Any = IMAGES) -> dict[str, float]:
+def fit(weights: LSUV, network: nn.Module | tuple[Any, ...], inputs: Any = IMAGES) -> dict[str, float]:
     """The variance of the outputs of each layer before its activation, with the scaled parameters."""
-    architecture, parameters, forward = start(layers, inputs)
+    architecture, parameters, forward = start(network, inputs)
     assert weights(architecture, {"params": parameters["architecture"]}) == {}
     scaled = weights.fit(forward, parameters, inputs)
 
@@ -99,6 +104,24 @@ def test_the_outputs_of_each_layer_have_variance_one(layers: tuple[Any, ...], *,
     variances = fit(LSUV(tolerance=0.01, orthogonal=orthogonal), layers)
     assert len(variances) == 1 + sum(hasattr(layer, "activation") for layer in layers), "with the head"
     np.testing.assert_allclose(list(variances.values()), 1, atol=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "inputs", "count"),
+    [
+        ("resnet20", {"image": IMAGES}, 20),
+        ("wide_deep", {"wide": IMAGES[:, 0, 0], "deep": IMAGES[:, 1, 0]}, 3),
+        ("siamese", {"images": IMAGES[:, :2]}, 3),
+    ],
+)
+def test_the_layers_of_an_architecture_are_scaled(option: str, inputs: dict[str, jax.Array], count: int) -> None:
+    network = build(options("architecture")[option], {}, outputs=10)
+    names = [name for name in inspect.signature(network.__call__).parameters if name != "train"]
+    variances = fit(LSUV(), network, dict(zip(names, inputs.values(), strict=True)))
+    zeros = [variance for variance in variances.values() if variance == 0]  # of kernels that are zero at first
+    assert len(variances) - len(zeros) == count
+    np.testing.assert_allclose([variance for variance in variances.values() if variance], 1, atol=0.1)
 
 
 def test_layers_of_sequences_do_not_count_padding() -> None:
