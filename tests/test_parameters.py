@@ -24,9 +24,10 @@ from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 import components.architecture
 import components.layer
 from components.types import Batch, BindsTargets, Clock, Output, PixelRange, TargetSpec, UserError
-from runner.signature.build import build
+from runner.signature.build import ScalarSlot, build
 from runner.signature.parameters import REST, Parameter, read_signature
 from runner.signature.schema import FILLED_IN, SCHEMA
+from runner.signature.type_hints import find_problems, takes_scalar
 
 KERNEL = jnp.linspace(-2.0, 3.0, 12).reshape(3, 4)
 PARAMETERS = {"architecture": {"dense_0": {"kernel": KERNEL, "bias": KERNEL[0]}, "head": {"kernel": KERNEL.T}}}
@@ -309,6 +310,42 @@ def observe_base(kind: str, node: str) -> list[str]:
     assert found, node
     assert not all(description.startswith(USER_ERROR) for description in found), found
     return found
+
+
+def list_numbers(node: dict[str, Any]) -> dict[str, float]:
+    """A value of each parameter of a part that is a `Scalar`."""
+    parameters = {key: each.hint for key, each in (read_signature(node["_target_"]) or {}).items()}
+    scalars = {key: hint for key, hint in parameters.items() if takes_scalar(hint)}
+    return {
+        key: next(guess for guess in (0.3, -0.3) if not find_problems(guess, hint, key))
+        for key, hint in scalars.items()
+    }
+
+
+MODULES = [
+    pytest.param(name, node, id=f"{kind}-{name}", marks=[pytest.mark.slow] * (kind == "architecture"))
+    for kind, name, node in list_parts()
+    if kind in ("layer", "architecture") and list_numbers(node)
+]
+
+
+@pytest.mark.parametrize(("name", "node"), MODULES)
+def test_a_changed_number_of_a_layer_or_network_recompiles_nothing(name: str, node: dict[str, Any]) -> None:
+    values = list_numbers(node)
+    arguments = node | BASES.get(name, {}) | {key: ScalarSlot(key) for key in values}
+    outputs = {"outputs": 10} if name in vars(components.architecture) else {}
+    inputs, traces = INPUTS.get(name, (IMAGES,)), []
+
+    @jax.jit
+    def run(numbers: Any) -> Any:
+        traces.append(numbers)
+        part = build(arguments, numbers, **outputs)
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        return [part.init_with_output(keys, *inputs, train=train)[1] for train in (True, False)]
+
+    for factor in (1, 0.5):
+        jax.eval_shape(run, {key: jnp.float32(factor * value) for key, value in values.items()})
+    assert len(traces) == 1
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from components.layer.activation import ActivationFunction, activate
 from components.layer.initializer import Initializer, get_initializer
+from components.layer.lowering.product import multiply
 from components.layer.lowering.sparse import multiply_sparse
 from components.layer.shape import broadcast_like
 from components.types import MultiHot, Range, Scalar
@@ -42,7 +43,7 @@ class Dense(nn.Module):
             # type of the input.
             y = multiply_sparse(x, kernel).astype(x.weights.dtype)
         else:
-            y = x @ kernel.astype(x.dtype)
+            y = multiply(x, kernel.astype(x.dtype))
         if self.use_bias:
             initial_bias = nn.initializers.constant(self.initial_bias)
             y = y + broadcast_like(self.param("bias", initial_bias, (self.features,), jnp.float32), y)

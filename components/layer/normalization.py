@@ -146,8 +146,8 @@ class GroupNorm(nn.Module):
         grouped = y.reshape(len(x), -1, self.groups, channels // self.groups)
         centered = grouped - grouped.mean((1, 3), keepdims=True)
         variance = jnp.square(centered).mean((1, 3), keepdims=True)
-        normalized = (centered * lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32))).reshape(x.shape)
-        return (normalized * broadcast_like(scale, y) + broadcast_like(bias, y)).astype(x.dtype)
+        factor = lax.rsqrt(variance + jnp.asarray(self.epsilon, jnp.float32)) * scale.reshape(1, 1, self.groups, -1)
+        return ((centered * factor).reshape(x.shape) + broadcast_like(bias, y)).astype(x.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -171,8 +171,8 @@ class RMSNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
         y = x.astype(jnp.float32)
         mean = jnp.square(y).mean(-1, keepdims=True)
-        normalized = y * lax.rsqrt(mean + jnp.asarray(self.epsilon, jnp.float32))
-        return (normalized * broadcast_like(scale, y)).astype(x.dtype)
+        factor = lax.rsqrt(mean + jnp.asarray(self.epsilon, jnp.float32)) * broadcast_like(scale, y)
+        return (y * factor).astype(x.dtype)
 
 
 class LocalResponseNorm(nn.Module):

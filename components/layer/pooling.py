@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from components.layer.lowering.pooling import maximum, pool
+from components.layer.lowering.pooling import maximum, pool, sum_windows
 from components.layer.shape import Padding, Pads, Pair, Size, as_pair, check_images, compute_pads
 from components.types import Padded, Range, UserError
 
@@ -69,10 +69,10 @@ class AveragePool(nn.Module):
         ones = jnp.ones_like(y[:1, :, :, :1])  # the sum of a window of ones is its number of pixels
         if self.count_include_pad:
             padded = jnp.pad(ones, ((0, 0), *pads, (0, 0)), constant_values=1)
-            count = pool(padded, jnp.add, lax.add, 0.0, window, stride, ceil_pads)
+            count = sum_windows(padded, window, stride, ceil_pads)
         else:
-            count = pool(ones, jnp.add, lax.add, 0.0, window, stride, all_pads)
-        return (pool(y, jnp.add, lax.add, 0.0, window, stride, all_pads) / count).astype(x.dtype)
+            count = sum_windows(ones, window, stride, all_pads)
+        return (sum_windows(y, window, stride, all_pads) / count).astype(x.dtype)
 
 
 class GlobalAveragePool(nn.Module):

@@ -73,14 +73,12 @@ class ClassLoss(TargetedLoss):
     def __call__(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None = None) -> jax.Array:
         require_ids(self.option, logits, target)
         require_probabilities(self.option, soft, logits.shape)
-        costs = self.costs(logits.astype(jnp.float32))
-        return self.average(costs, target, soft)
+        return self.average(logits.astype(jnp.float32), target, soft)
 
-    def average(self, costs: jax.Array, target: jax.Array, soft: jax.Array | None) -> jax.Array:
+    def average(self, logits: jax.Array, target: jax.Array, soft: jax.Array | None) -> jax.Array:
         """The cost of the class of each element, or the mean by the probabilities of the classes."""
-        if soft is not None:
-            return (soft * costs).sum(-1)
-        return jnp.take_along_axis(costs, target[..., None], axis=-1)[..., 0]
+        costs = self.costs(logits)
+        return take_class(costs, target) if soft is None else (soft * costs).sum(-1)
 
     @abstractmethod
     def costs(self, logits: jax.Array) -> jax.Array:
@@ -156,6 +154,11 @@ def smooth(losses: jax.Array, uniform: jax.Array, label_smoothing: Scalar | None
         return losses
     share = jnp.asarray(label_smoothing, jnp.float32)
     return (1 - share) * losses + share * uniform
+
+
+def take_class(values: jax.Array, target: jax.Array) -> jax.Array:
+    """The value of the class of each element: (B, …, classes), (B, …) int32 -> (B, …)."""
+    return jnp.take_along_axis(values, target[..., None], axis=-1)[..., 0]
 
 
 def mean_of_example(values: jax.Array) -> jax.Array:

@@ -112,6 +112,7 @@ from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint
 from components.types.training import Event as Event
 from components.types.training import ExplainsUndefined as ExplainsUndefined
+from components.types.training import FitsBatch as FitsBatch
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
 from components.types.training import NeedsRun as NeedsRun

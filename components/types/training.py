@@ -228,6 +228,24 @@ class Weights(Protocol):
 
 
 @runtime_checkable
+class FitsBatch(Weights, Protocol):
+    """Initial weights that depend on a batch of training examples."""
+
+    def fit(self, forward: Callable[[Any, Any], Any], parameters: Any, inputs: Any) -> Any:
+        """The initial parameters of the model. It is called once, before the first step.
+
+        Args:
+            forward: (parameters, inputs) -> the parameters after the forward pass of the first step. Modules can change
+                their parameters in it.
+            parameters: the parameters of the model, those of the network below `architecture`.
+            inputs: a tree of arrays for `forward`. A compiled function needs them as an argument, since they are large.
+
+        Raises:
+            UserError: there are no such weights.
+        """
+
+
+@runtime_checkable
 class NeedsRun(Weights, Protocol):
     """Initial weights from a finished run, which the runner loads.
 

@@ -24,9 +24,10 @@ from runner.config.check_update import find_update_problems
 from runner.config.check_weights import find_weights_problems
 from runner.config.losses import find_loss_problems
 from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
+from runner.config.optimizer_notes import FULL_BATCH
 from runner.config.overrides import COMMAND_LINE
 from runner.config.provenance import find_origin, format_problem
-from runner.config.settings import SECTIONS
+from runner.config.settings import AUTO, MIN_STEPS, SECTIONS
 from runner.config.slips import explain_function, suggest_key, suggest_parameter
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
@@ -75,6 +76,7 @@ WRITTEN = {  # what `output` is, of the modes that have it
 }
 RUN_EXAMPLES = {"evaluate": "data.split=valid", "predict": "data.path=new.csv output=predictions.csv"}
 """The modes that need a finished run, and the rest of a command for `run=last`."""
+RATE = "${learning_rate}"  # how a schedule refers to the learning rate of the configuration
 NEVER_SWEPT = ("mode", "run", "resume")  # keys that have one value in a command
 HELD_OUT = ("data.valid", "data.test")
 DATA_KEYS = {
@@ -120,6 +122,8 @@ def find_config_problems(config: Config) -> list[str]:
         *_check_monitor(used),
         *_check_folds(used),
         *_check_splits(used),
+        *_check_batch_size(used),
+        *_check_reference_batch_size(config),
         *_check_microbatches(used),
         *_check_sampling(used),
         *_check_order(used),
@@ -483,6 +487,42 @@ def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
     for conflict in find_split_conflicts(data):
         key = f"data.{conflict.option}"
         yield Problem(key, conflict.describe(data, key="data.{}={}").removeprefix(f"{key}="))
+
+
+def _check_batch_size(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Checks that a batch size of `auto` can be chosen."""
+    training = values.get("training")
+    if not isinstance(training, dict):
+        return
+    if training.get("batch_size") != AUTO:
+        return
+    key, remedy = "training.batch_size", "Set a number."
+    if training.get("compile") is False:
+        yield Problem(key, f"auto reads the memory of the compiled step, and training.compile=false. {remedy}")
+    if values.get("mode") == "look" and values.get("run") is None:
+        yield Problem(key, f"auto is chosen when the training step is compiled, which mode=look doesn't do. {remedy}")
+    for path, node in iterate_parts(values.get("optimizer"), ("optimizer",)):
+        if node["_target_"] in FULL_BATCH:
+            name = f"{join_path(path)}={node['_target_'].rpartition('.')[2]}"
+            text = f"auto makes at least {MIN_STEPS} steps an epoch, and {name} needs all examples in each step."
+            yield Problem(key, f"{text} Set it to the number of training examples.")
+
+
+def _check_reference_batch_size(config: Config) -> Iterator[Problem]:
+    """Checks that the learning rate that is multiplied by the batch size is that of the schedule."""
+    values, key = config.values, "training.reference_batch_size"
+    training = values.get("training")
+    is_set = isinstance(training, dict) and training.get("reference_batch_size") is not None
+    if not is_set or values.get("run") is not None:
+        return
+    if values.get("mode") == "find_lr":
+        yield Problem(
+            key, "multiplies the learning rate, and mode=find_lr finds that of this batch size. Set it to null."
+        )
+    elif RATE not in (value for _, value in iterate_leaves(config.raw.get("schedule"))):
+        yield Problem(
+            key, "multiplies learning_rate, and the schedule has another rate. Set learning_rate, or leave it out."
+        )
 
 
 def _check_microbatches(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from runner.suggest.suggestions import Suggestion
@@ -52,3 +52,8 @@ class Config:
     suggestion: Suggestion | None = None
     option_problems: tuple[OptionProblem, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def with_batch_size(self, size: int) -> Config:
+        """The same configuration with a number in place of a batch size of `auto`."""
+        training = self.values["training"] | {"batch_size": size}
+        return replace(self, values=self.values | {"training": training})

@@ -9,12 +9,20 @@ from typing import Annotated, Any, Literal
 
 from components.types import Duration, Range, Scalar
 
-SECTIONS = {"training": "Training", "output": "Output", "convert": "Convert", "find_lr": "FindLr", "runs": "Runs"}
+AUTO = "auto"  # the text of a batch size that the run chooses
+MIN_STEPS = 50  # of an epoch, if the data has enough examples and the batch size is chosen
+SECTIONS = {
+    "training": "TrainingSettings",
+    "output": "Output",
+    "convert": "Convert",
+    "find_lr": "FindLr",
+    "runs": "Runs",
+}
 """Mappings at the root, and the dataclasses with their fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingSettings:
     """How long a run trains, in which batches, and when it stops or saves. `conf/run.yaml` describes each key."""
 
     epochs: Annotated[int, Range(1)] | None
@@ -23,7 +31,8 @@ class Training:
     schedule_length: Annotated[Duration, Range(0, math.inf, "()")] | None
     evaluate_steps: Annotated[int, Range(1)] | None
     log_steps: Annotated[int, Range(1)] | None
-    batch_size: Annotated[int, Range(1)]
+    batch_size: Annotated[int, Range(1)] | Literal["auto"]
+    reference_batch_size: Annotated[int, Range(1)] | None
     microbatches: Annotated[int, Range(1)]
     evaluation_batch_size: Annotated[int, Range(1)]
     drop_remainder: bool
@@ -47,20 +56,33 @@ class Training:
     compile: bool
     profile: bool
 
+
+@dataclass(frozen=True, kw_only=True)
+class Training(TrainingSettings):
+    """The same settings of a run whose batch size is chosen."""
+
+    batch_size: int
+
     @classmethod
     def from_config(cls, values: Mapping[str, Any]) -> Training:
-        """Reads the values below `training`."""
+        """Reads the values below `training`. A batch size of `auto` counts as 1 until it is chosen."""
         patience, length = values["patience"], values["schedule_length"]
         is_count = patience is None or isinstance(patience, int)
         durations = {
             "patience": patience if is_count else Duration.parse(patience),
             "schedule_length": None if length is None else Duration.parse(length),
         }
-        return cls(**{**values, **durations})
+        size = 1 if values["batch_size"] == AUTO else values["batch_size"]
+        return cls(**{**values, **durations, "batch_size": size})
 
     def steps_per_epoch(self, rows: int) -> int:
         """The number of steps of an epoch of so many examples."""
         return rows // self.batch_size if self.drop_remainder else -(-rows // self.batch_size)
+
+    @property
+    def rate_factor(self) -> float:
+        """The factor of the learning rate, which `reference_batch_size` makes proportional to the batch size."""
+        return 1.0 if self.reference_batch_size is None else self.batch_size / self.reference_batch_size
 
     def total_steps(self, rows: int) -> int:
         """The number of steps of the whole run: that of `epochs` or `steps`, whichever is smaller."""
@@ -137,7 +159,7 @@ class Settings:
     operations: tuple[Any, ...]
     learning_rate: Annotated[Scalar, Range(0)]
     loss_weights: dict[str, Annotated[Scalar, Range(0)]]
-    training: Training
+    training: TrainingSettings
     folder: str
     fresh: bool
     resume: str | None

@@ -273,6 +273,7 @@ def _train_and_evaluate(run: PreparedRun, checkpoints: CheckpointManager, signal
         "seconds": run.trainer.seconds(),
         "monitor": run.trainer.training.monitor,
         "higher_is_better": run.trainer.higher_is_better,
+        "batch_size": run.trainer.training.batch_size,
     }
     write_summary(run.folder.path, summary)
     return summary

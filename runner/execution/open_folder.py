@@ -19,7 +19,7 @@ from runner import yaml_file
 from runner.config.config import Config
 from runner.config.legacy import fill_shares
 from runner.config.recorded_config import add_defaults, add_missing_keys, read_config
-from runner.config.settings import Training
+from runner.config.settings import AUTO, Training
 from runner.data.load import Data
 from runner.files import read_text, write_atomically
 from runner.record.description import DIFF_FILE, describe_changes, describe_command, describe_run
@@ -87,7 +87,13 @@ def check_folder(config: Config) -> None:
 
 
 def open_folder(
-    config: Config, data: Data, weights_fingerprint: str, tracking: Any, member: SweepMember | None = None
+    config: Config,
+    data: Data,
+    weights_fingerprint: str,
+    tracking: Any,
+    member: SweepMember | None = None,
+    *,
+    batch_size: int,
 ) -> tuple[RunFolder, bool]:
     """Opens and locks the folder of a run.
 
@@ -98,6 +104,7 @@ def open_folder(
             another run.
         tracking: the part that records the run.
         member: the run as a member of a sweep. None: it runs alone.
+        batch_size: the number that `training.batch_size=auto` is in a new run.
 
     Returns:
         The folder, and whether it holds a run to resume.
@@ -106,16 +113,19 @@ def open_folder(
     if config.values["resume"]:
         return _open_named(config, root, data), True
     fingerprint = data.fingerprint + weights_fingerprint
-    digest = run_digest(config.values, fingerprint)
+    digest, training = run_digest(config.values, fingerprint), config.values["training"]
+    chosen = {"batch_size": AUTO} if training["batch_size"] == AUTO else {}
 
-    def has_same_config(path: Path) -> bool:
-        return run_digest(_read_config(path), fingerprint) == digest
+    def has_same_config(path: Path) -> bool:  # the folder records the number that `auto` was
+        values = _read_config(path)
+        return run_digest(values | {"training": values["training"] | chosen}, fingerprint) == digest
 
     if not config.values["fresh"]:
         interrupted = find_interrupted(root, digest, has_same_config)
         if interrupted is not None:
-            _update_config_files(interrupted.path, config)
+            _update_config_files(interrupted.path, with_recorded_batch_size(config, interrupted.path))
             return interrupted, True
+    config = config.with_batch_size(batch_size)
     record = describe_run(config, data, digest, tracking.describe())
     label = record["name"]
     if member is not None:
@@ -127,6 +137,13 @@ def open_folder(
     if member is None:  # otherwise the sweep's folder has it
         files |= diff_files(tracking)
     return create_folder(root, label, digest, files), False
+
+
+def with_recorded_batch_size(config: Config, path: Path) -> Config:
+    """The configuration with the batch size of the run in a folder, in place of `auto`."""
+    if config.values["training"]["batch_size"] != AUTO:
+        return config
+    return config.with_batch_size(_read_config(path)["training"]["batch_size"])
 
 
 def create_mode_folder(

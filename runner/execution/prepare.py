@@ -24,7 +24,7 @@ from runner.config.config import Config
 from runner.config.optimizer_notes import find_optimizer_notes
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
-from runner.config.settings import Training
+from runner.config.settings import AUTO, Training
 from runner.data.encode import WEIGHT, MissingColumnError
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
 from runner.data.order import epoch_order
@@ -34,7 +34,13 @@ from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
 from runner.execution.finished_run import load_architecture_weights
-from runner.execution.open_folder import SweepMember, check_folder, find_other_length, open_folder
+from runner.execution.open_folder import (
+    SweepMember,
+    check_folder,
+    find_other_length,
+    open_folder,
+    with_recorded_batch_size,
+)
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.log import LOG
@@ -52,6 +58,7 @@ from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
 from runner.signature.schema import SCHEMA
 from runner.suggest.suggestions import take_rows
+from runner.training.batch_size import choose_batch_size, list_sizes
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.observers import Observers
 from runner.training.rate_curve import find_zero_tail, sample_schedule
@@ -108,6 +115,10 @@ def prepare_run(
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
     config = with_python_source(config, source)
+    if config.values["resume"]:
+        config = with_recorded_batch_size(
+            config, find_run(Path(config.values["folder"]), config.values["resume"], "resume")
+        )
     if member is None:
         check_folder(config)
     tracking, observers = build_tracking(config), build_observers(config)
@@ -116,7 +127,16 @@ def prepare_run(
         weights_fingerprint = trainer.weights_source.fingerprint()
     weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
-    folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member)
+    size = trainer.training.batch_size
+    folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member, batch_size=size)
+    config = with_recorded_batch_size(config, folder.path)
+    if config.values["training"]["batch_size"] != size:  # of the interrupted run, when more or less memory was free
+        try:
+            trainer = make_trainer(config, source, progress, signals)
+            trainer.compile()
+        except BaseException:
+            folder.close()
+            raise
     is_new = not is_resumed and member is None and not config.values["fresh"]
     if is_new and (hint := find_other_length(config, trainer.data, weights_fingerprint)):
         progress.note(hint)
@@ -155,6 +175,9 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
     with errors_with_origin(config):
         training = Training.from_config(config.values["training"])
         data, features = load_data(config, source, progress, training=training)
+        if config.values["training"]["batch_size"] == AUTO:
+            config = _choose_batch_size(config, data, features, progress, signals)
+            training = Training.from_config(config.values["training"])
         data = limit_batches(data, training)
         slices = read_slices(config.values["metric_slices"], data, features, HELD_OUT)
         data = replace(data, source=None)
@@ -167,6 +190,7 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         if teacher is not None:
             teacher.check_splits(data)
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
+        _scale_rate(numbers, training, progress)
         weights = build_weights(config, progress)
         with memory_error_location("preparing the first batch", READ_LESS):
             trainer = Trainer(
@@ -187,6 +211,46 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
         _note_weights(config, data, progress)
         _note_equal_views(trainer, progress)
         return trainer
+
+
+def _choose_batch_size(config: Config, data: Data, features: Features, progress: Progress, signals: Signals) -> Config:
+    """The configuration with the largest batch size that fits into the memory, which a line shows."""
+    training = Training.from_config(config.values["training"])
+    training = replace(training, drop_remainder=True)  # only whole batches are measured
+    data = replace(data, source=None)
+    sizes = list_sizes(len(data.splits["train"]), training.microbatches)
+    _check_splits(data, replace(training, batch_size=sizes[0]), config.values["calibrate"])
+    teacher = load_teacher(config, data, features, progress.note)
+    program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
+    weights = build_weights(config, progress)
+
+    def make(size: int) -> Trainer:
+        return Trainer(
+            program,
+            data,
+            replace(training, batch_size=size),
+            numbers,
+            teacher=teacher and teacher.inputs,
+            weights=weights,
+            progress=progress,
+            signals=signals,
+        )
+
+    choice = choose_batch_size(make, sizes)
+    if not config.values["quiet"]:
+        progress.note(f"training.batch_size={AUTO} is {choice.size:,}: {choice.reason}")
+    return config.with_batch_size(choice.size)
+
+
+def _scale_rate(numbers: dict[str, np.ndarray], training: Training, progress: Progress) -> None:
+    """Multiplies `learning_rate` by the batch size relative to `training.reference_batch_size`, which a line shows."""
+    if training.rate_factor == 1:
+        return
+    rate = float(numbers["learning_rate"])
+    numbers["learning_rate"] = np.asarray(rate * training.rate_factor, np.float32)
+    ratio = f"{training.batch_size:,}/{training.reference_batch_size:,}"
+    scaled = format_number(rate * training.rate_factor)
+    progress.note(f"learning_rate is {scaled}: {format_number(rate)} * {ratio} (training.reference_batch_size)")
 
 
 def _check_schedules(trainer: Trainer) -> None:

@@ -63,6 +63,7 @@ class ForwardPass:
         part: Any | None = None,
         present: jax.Array | None = None,
         mc_key: jax.Array | None = None,
+        changes_parameters: bool = False,
     ) -> tuple[Batch, Output, Any]:
         """The batch, the model's output for it, and the model's new state.
 
@@ -76,13 +77,14 @@ class ForwardPass:
                 of its own. None: there is one.
             present: bool (B,), false for padding. None: no example is padding.
             mc_key: the random key of a sample of Monte Carlo dropout, in an evaluation. None: dropout is off there.
+            changes_parameters: whether modules may change their parameters, which the new state then holds as `params`.
         """
         batch = self._make_batch(parts, program_inputs, encoded, is_training=step is not None, present=present)
         augment = self._make_augment(parts, program_inputs, step, part)
         arguments: dict[str, Any] = {"train": False, "mutable": [], "augment": augment}
         if step is not None:
             key = _random_key_of_part(program_inputs, "train", step, part)
-            mutable = [name for name in variables if name != "params"]
+            mutable = [name for name in variables if name != "params" or changes_parameters]
             arguments |= {"train": True, "mutable": mutable, "rngs": {"dropout": key}}
         elif mc_key is not None:
             arguments["rngs"] = make_streams(mc_key)

@@ -346,6 +346,11 @@ class Program:
         sums["last"] = {**scheduled, "first_bad": first_bad, **describe_skipped(parts.members, new)}
         return new._replace(first_bad=first_bad), sums
 
+    def forward_parameters(self, program_inputs: ProgramInputs, variables: Any, encoded: Any) -> Any:
+        """The parameters after the forward pass of the first step, in which modules may change them; uncompiled."""
+        parts, step = self.build_parts(program_inputs), jnp.int32(0)
+        return self.forward(parts, program_inputs, variables, encoded, step=step, changes_parameters=True)[2]["params"]
+
     def evaluated_weights(self, program_inputs: ProgramInputs, state: TrainState) -> tuple[Any, Any]:
         """The parameters and the model state that evaluations, the best weights and predictions use.
 

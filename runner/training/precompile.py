@@ -69,13 +69,34 @@ def compile_step(
     with evaluator.memory_error_location():
         need = evaluator.compile_function(name, evaluator.program.train, chunk, *train_arguments)
     if need:
-        batch_bytes = memory.count_bytes(chunk.data) if evaluator.batches.device_data is None else 0
-        total = state_bytes + need.additional + batch_bytes
+        total = _count_training_bytes(evaluator, chunk, train_arguments[1], need)
         free = memory.measure_free_memory() or "the free memory is unknown"
         LOG.info("training needs %s, and %s", memory.format_bytes(total), free)
         if state_fits:  # otherwise the user was warned already
             memory.check_need("training", batch, total, state_bytes, warn=warn, remedy=remedy)
     return need.additional if need else 0
+
+
+def _count_training_bytes(evaluator: Evaluator, chunk: Chunk, state: Any, need: memory.MemoryNeed) -> int:
+    """The bytes that training needs: the state and its copies, the values within a step, and batches of the host."""
+    batch_bytes = memory.count_bytes(chunk.data) if evaluator.batches.device_data is None else 0
+    return memory.estimate_training_bytes(state) + need.additional + batch_bytes
+
+
+def measure_training_bytes(
+    evaluator: Evaluator, name: str, chunk: Chunk, train_arguments: tuple[Any, ...]
+) -> int | None:
+    """The bytes that training needs, if each batch has the longest lists. None: the compiler doesn't report them.
+
+    The arguments are those of `compile_step`.
+    """
+    program_inputs, state, _, *others = train_arguments
+    if evaluator.batches.is_ragged:
+        lists = measure_lists(evaluator.batches.encoded, evaluator.data.splits["train"])
+        chunk = chunk._replace(data=widen(chunk.data, lists))
+    arguments = program_inputs, state, chunk.data, *others
+    need = evaluator.compile_function(name, evaluator.program.train, chunk, *arguments)
+    return need and _count_training_bytes(evaluator, chunk, state, need)
 
 
 def check_longest_lists(

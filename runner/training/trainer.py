@@ -12,12 +12,13 @@ import jax
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Clock, Event, UserError, Weights
+from components.types import Clock, Event, FitsBatch, UserError, Weights
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Chunk, gather_rows
 from runner.data.load import Data
 from runner.data.stacked_columns import StackedColumns, stack_columns
+from runner.data.steps import take_examples
 from runner.data.training_order import TrainingOrder
 from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
@@ -34,7 +35,7 @@ from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import Evaluator
 from runner.training.monitor import initial_monitor, update_monitor
 from runner.training.observers import Observers
-from runner.training.precompile import check_longest_lists, compile_step, trace_calls
+from runner.training.precompile import check_longest_lists, compile_step, measure_training_bytes, trace_calls
 from runner.training.profile import Profile
 from runner.training.sampling import accumulate_weights
 from runner.training.signals import Signals
@@ -215,6 +216,10 @@ class Trainer(Evaluator):
             need = compile_step(self, TRAINING_STEP, chunk, arguments)
             check_longest_lists(self, TRAINING_STEP, chunk, arguments, need)
 
+    def measure_bytes(self) -> int | None:
+        """The bytes that training needs at most. None: the compiler doesn't report them."""
+        return measure_training_bytes(self, TRAINING_STEP, *self._first_dispatch())
+
     def initial_state(self) -> TrainerState:
         """The state of a run before its first step."""
         with self.show_compilation("the initialization"), self.memory_error_location():
@@ -223,7 +228,24 @@ class Trainer(Evaluator):
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
             if self._initial_weights:
                 state = self.program.restart(self.program_inputs, replace_weights(state, self._initial_weights))
+            if isinstance(self.weights_source, FitsBatch):
+                state = self._fit_weights(self.weights_source, state)
         return TrainerState(state, initial_monitor(self.higher_is_better))
+
+    def _fit_weights(self, weights: FitsBatch, state: TrainState) -> TrainState:
+        """The state before the first step, with weights that depend on the first batch, or on its first microbatch."""
+        size = self.training.batch_size // self.training.microbatches
+        chunk = next(iter(self.batches.chunks(self.order.epoch(0)[:size], size, 1, seed=(self.seed, 0))))
+
+        def forward(parameters: Any, inputs: Any) -> Any:
+            program_inputs, model_state, encoded = inputs
+            return self.program.forward_parameters(program_inputs, {"params": parameters, **model_state}, encoded)
+
+        inputs = self.program_inputs, state.model_state, take_examples(chunk.data, chunk.rows[0])
+        context = contextlib.nullcontext() if self.program.is_compiled else jax.disable_jit()
+        with context, error_location("weights"):
+            parameters = weights.fit(forward, state.parameters, inputs)
+        return self.program.restart(self.program_inputs, state._replace(parameters=parameters))
 
     def _add_initial_constants(self, constants: StackedColumns) -> StackedColumns:
         """Adds the constants that only the initialization reads. They are not kept on the device afterwards."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from components.layer.lowering.depthwise import depthwise
+from components.layer.lowering.product import multiply
 from components.layer.shape import Padding, Pads, Pair, compute_pads, dilate
 
 BLOCK_CHANNELS = 32  # channels that a matrix product on the CPU needs for full speed
@@ -55,7 +56,7 @@ def _convolve_1x1(x: jax.Array, kernel: jax.Array, stride: Pair, pads: Pads) -> 
     """Computes a 1 x 1 convolution as a matrix product: up to 13 times as fast as XLA's convolution on the CPU."""
     if pads != ((0, 0), (0, 0)):
         x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    return x[:, :: stride[0], :: stride[1]] @ kernel[0, 0]
+    return multiply(x[:, :: stride[0], :: stride[1]], kernel[0, 0])
 
 
 def _repeat_channels(x: jax.Array, times: int) -> jax.Array:

@@ -330,7 +330,7 @@ def test_signatures_of_all_targets_in_conf_match_those_of_python(target: str) ->
 
 def test_the_fields_of_the_settings_are_read() -> None:
     assert read_settings_fields("Settings")["learning_rate"].hint == Annotated[ScalarHint, Range(0)]
-    assert read_settings_fields("Training")["on_nan"].hint == Literal["stop", "continue"]
+    assert read_settings_fields("TrainingSettings")["on_nan"].hint == Literal["stop", "continue"]
 
 
 @pytest.mark.parametrize(
