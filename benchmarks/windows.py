@@ -72,10 +72,10 @@ def measure(rows: int, kind: str) -> dict[str, float]:
     (source, data), loading = measure_peak(lambda: load(rows, examples))
     _, gathering = measure_peak(lambda: gather_epoch(data))
     views = [array for arrays in data.encoded.values() for array in arrays.values()]
-    arrays = [view.base if isinstance(view, WindowedRows) else view for view in views]
+    arrays = {id(base): base for view in views for base in [view.base if isinstance(view, WindowedRows) else view]}
     megabytes = {
         "series": source.columns["load"].nbytes,
-        "encoded rows": sum(array.nbytes for array in arrays),
+        "encoded rows": sum(array.nbytes for array in arrays.values()),
         "numbers of examples": sum(split.nbytes for split in data.splits.values()),
     }
     peaks = {"peak of loading": loading - before, "peak of an epoch": gathering - before}

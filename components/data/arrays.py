@@ -14,6 +14,8 @@ from components.columns import Columns, as_columns, as_table, is_table
 from components.data.table import Table
 from components.types import DataError, Range, Values, row_count
 
+PIECE_ROWS = 1 << 12  # of Python objects are digested at a time
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrays(Table):
@@ -85,12 +87,25 @@ def list_arrays(values: Values) -> Iterator[np.ndarray]:
 def update_digest(digest: hashlib.blake2b, array: np.ndarray) -> None:
     """Adds the values of an array to a digest."""
     if not array.dtype.hasobject:
-        digest.update(np.ascontiguousarray(array).data if array.dtype.kind in "biufc" else array.tobytes())
+        whole = np.ascontiguousarray(array)
+        digest.update(whole.data if array.dtype.kind in "biufcSU" and array.itemsize else array.tobytes())
     elif not any(map(_holds_array, array.flat)):
-        digest.update(repr(array.tolist()).encode())
+        for text in _format_objects(array):
+            digest.update(text.encode())
     else:
         for value in array.flat:
             _update_nested(digest, value)
+
+
+def _format_objects(array: np.ndarray) -> Iterator[str]:
+    """Yields `repr(array.tolist())` in pieces: a single wide character makes all of a text take 4 bytes each."""
+    if array.ndim == 0:
+        yield repr(array.tolist())
+        return
+    for start in range(0, max(len(array), 1), PIECE_ROWS):
+        yield ", " if start else "["
+        yield repr(array[start : start + PIECE_ROWS].tolist())[1:-1]
+    yield "]"
 
 
 def _update_nested(digest: hashlib.blake2b, value: Any) -> None:

@@ -17,14 +17,14 @@ from components.data.holdout import (
     shuffle,
 )
 from components.hashing import mix, to_shares
-from components.types import DataError
+from components.types import DataError, RowNumbers
 
 FOLD_KEY = np.uint64(0xD6E8FEB86659FD93)  # mixed into the hash of a key, so that folds don't depend on the splits
 
 
 def split_for_fold(
-    splits: Mapping[str, np.ndarray], *, folds: int, fold: int, seed: int | None = None, keys: RowKeys = NO_KEYS
-) -> dict[str, np.ndarray]:
+    splits: Mapping[str, RowNumbers], *, folds: int, fold: int, seed: int | None = None, keys: RowKeys = NO_KEYS
+) -> dict[str, RowNumbers]:
     """The splits of one run of a cross-validation: one fold is `valid`, the others are `train`.
 
     With `times`, the folds are consecutive blocks of time, and the rows before the first fold are in none. `train` is
@@ -46,7 +46,7 @@ def split_for_fold(
         raise DataError(f"`folds` (={folds}) must be at most {len(pool)}, the number of rows outside of the test split")
     fold_of_row = _number_folds(len(pool), folds, seed, keys.select(pool))
     is_train = fold_of_row < fold if keys.times is not None else fold_of_row != fold
-    result = {"train": pool[is_train], "valid": pool[fold_of_row == fold]}
+    result: dict[str, RowNumbers] = {"train": pool[is_train], "valid": pool[fold_of_row == fold]}
     if "test" in splits:
         result["test"] = splits["test"]
     return result

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.data.groups import assign_groups, order_groups
 from components.hashing import to_shares
-from components.types import DataError
+from components.types import DataError, RowNumbers, RowRange, as_index
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class RowKeys:
     times: np.ndarray | None = None
     hashes: np.ndarray | None = None
 
-    def select(self, rows: np.ndarray) -> RowKeys:
+    def select(self, rows: RowNumbers) -> RowKeys:
         """The keys of some rows."""
         arrays = {name: array for name, array in vars(self).items() if isinstance(array, np.ndarray)}
-        return replace(self, **{name: array[rows] for name, array in arrays.items()})
+        return replace(self, **{name: array[as_index(rows)] for name, array in arrays.items()})
 
     def describe_small_class(self, value: Any, rows: int, parts: str) -> str:
         """Says that a class has too few rows to be divided into some parts."""
@@ -58,15 +58,15 @@ NO_KEYS = RowKeys()
 
 
 def split(
-    parts: Mapping[str, int | np.ndarray],
+    parts: Mapping[str, int | RowNumbers],
     *,
     valid: float | None = None,
     test: float | None = None,
     seed: int | None = None,
     keys: RowKeys = NO_KEYS,
     valid_from: Literal["train", "test"] = "train",
-) -> dict[str, np.ndarray]:
-    """Splits rows into `train`, `valid` and `test`: sorted row numbers, int64. Each row is in exactly one split.
+) -> dict[str, RowNumbers]:
+    """Splits rows into `train`, `valid` and `test`: sorted row numbers. Each row is in exactly one split.
 
     Args:
         parts: the parts of the data: `all`, or `train` and those of `valid` and `test` that are given. Each is its row
@@ -117,7 +117,7 @@ def split(
     }
 
 
-def limit_classes(rows: np.ndarray, classes: np.ndarray, count: int, seed: int | None) -> np.ndarray:
+def limit_classes(rows: RowNumbers, classes: np.ndarray, count: int, seed: int | None) -> np.ndarray:
     """At most `count` of the rows of each class, chosen at random. Without a seed, the first ones.
 
     Args:
@@ -131,18 +131,18 @@ def limit_classes(rows: np.ndarray, classes: np.ndarray, count: int, seed: int |
     return np.sort(rows[order[_number_in_class(ids, np.bincount(ids)) < count]])
 
 
-def _number_rows(parts: Mapping[str, int | np.ndarray]) -> dict[str, np.ndarray]:
+def _number_rows(parts: Mapping[str, int | RowNumbers]) -> dict[str, RowNumbers]:
     """The row numbers of each part."""
     stops = itertools.accumulate(rows if isinstance(rows, int) else len(rows) for rows in parts.values())
     return {
-        part: np.arange(stop - rows, stop) if isinstance(rows, int) else rows
+        part: RowRange(range(stop - rows, stop)) if isinstance(rows, int) else rows
         for (part, rows), stop in zip(parts.items(), stops, strict=True)
     }
 
 
 def _divide(
     shares: Mapping[str, float], rows: int, seed: int | None, keys: RowKeys, source: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, RowNumbers]:
     """Divides rows into the splits of `shares` and the `rest`: sorted row numbers."""
     counts = {name: _count_rows(name, share, rows) for name, share in shares.items()}
     if sum(counts.values()) >= rows:
@@ -185,21 +185,21 @@ def _rank_rows(rows: int, seed: int | None) -> np.ndarray:
     return np.arange(rows, dtype=np.uint64) if seed is None else np.random.Philox(seed).random_raw(rows)
 
 
-def _take_last(counts: Mapping[str, int], rows: int) -> dict[str, np.ndarray]:
+def _take_last(counts: Mapping[str, int], rows: int) -> dict[str, RowNumbers]:
     """Takes each split from the end of the rows; the others are `rest`."""
-    splits = {}
+    splits = dict[str, RowNumbers]()
     for name, count in counts.items():
-        splits[name] = np.arange(rows - count, rows)
+        splits[name] = RowRange(range(rows - count, rows))
         rows -= count
-    return {**splits, "rest": np.arange(rows)}
+    return {**splits, "rest": RowRange(range(rows))}
 
 
-def _divide_rows(counts: Mapping[str, int], ranks: np.ndarray) -> dict[str, np.ndarray]:
+def _divide_rows(counts: Mapping[str, int], ranks: np.ndarray) -> dict[str, RowNumbers]:
     """Takes each split from the end of the shuffled rows; the others are `rest`. It is the same as with a single class.
 
     Only the rank where a split starts is found, which takes a tenth of the time of shuffling.
     """
-    splits, is_left = {}, np.ones(len(ranks), bool)
+    splits, is_left = dict[str, RowNumbers](), np.ones(len(ranks), bool)
     for name, count in counts.items():
         left = ranks[is_left]
         left.partition(-count)  # in place: a copy has the size of a column
@@ -222,11 +222,11 @@ def _sort_rows(rows: np.ndarray, total: int) -> np.ndarray:
 
 def _divide_classes(
     counts: Mapping[str, int], order: np.ndarray, strata: np.ndarray, keys: RowKeys
-) -> dict[str, np.ndarray]:
+) -> dict[str, RowNumbers]:
     """Takes each split from the end of `order`, the same share of every class; the other rows are `rest`."""
     classes, ids = _number_classes(strata)
     class_sizes = np.bincount(ids)
-    splits, total = {}, len(order)
+    splits, total = dict[str, RowNumbers](), len(order)
     for name, count in counts.items():
         order, taken = _take(order, count, ids[order])
         splits[name] = _sort_rows(taken, total)
@@ -272,7 +272,7 @@ def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     return shares
 
 
-def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str) -> dict[str, np.ndarray]:
+def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str) -> dict[str, RowNumbers]:
     """Divides rows by hashes as positions in [0, 1): `test` is the first share, `valid` the next one."""
     if counted := [name for name, share in shares.items() if share >= 1]:
         raise DataError(
@@ -281,7 +281,9 @@ def _divide_by_hash(shares: Mapping[str, float], hashes: np.ndarray, source: str
         )
     ends = np.cumsum(list(shares.values()))
     split_of = np.searchsorted(ends, to_shares(hashes), side="right")
-    splits = {name: np.flatnonzero(split_of == number) for number, name in enumerate([*shares, "rest"])}
+    splits: dict[str, RowNumbers] = {
+        name: np.flatnonzero(split_of == number) for number, name in enumerate([*shares, "rest"])
+    }
     if empty := [name for name, rows in splits.items() if not len(rows)]:
         name = source if empty[0] == "rest" else empty[0]
         raise DataError(
@@ -295,10 +297,10 @@ def describe_keys(count: int) -> str:
     return "its column has 1 value" if count == 1 else f"its column has {count} different values"
 
 
-def _divide_by_time(counts: Mapping[str, int], times: np.ndarray) -> dict[str, np.ndarray]:
+def _divide_by_time(counts: Mapping[str, int], times: np.ndarray) -> dict[str, RowNumbers]:
     """Takes the latest rows for each split in turn, about as many as wanted: equal times aren't divided."""
     ids, sizes = number_times(times, len(counts) + 1, "splits")
-    splits, stop = {}, len(sizes)
+    splits, stop = dict[str, RowNumbers](), len(sizes)
     for number, (name, count) in enumerate(counts.items()):
         start = stop - count_latest(sizes[:stop], count, keep=len(counts) - number)
         splits[name] = np.flatnonzero((ids >= start) & (ids < stop))
@@ -323,7 +325,7 @@ def count_latest(sizes: np.ndarray, rows: int, keep: int) -> int:
 
 def _divide_groups(
     counts: Mapping[str, int], seed: int | None, groups: np.ndarray, strata: np.ndarray | None
-) -> dict[str, np.ndarray]:
+) -> dict[str, RowNumbers]:
     """Divides groups at random into splits of about the wanted sizes, and shares of classes."""
     ids, sizes = count_groups(groups, strata, len(counts) + 1, "splits")
     wanted = np.array([len(groups) - sum(counts.values()), *counts.values()])

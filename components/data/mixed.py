@@ -33,6 +33,7 @@ from components.types import (
     OpensSource,
     Profiled,
     Range,
+    RowNumbers,
     SkipsRows,
     Source,
     Strings,
@@ -162,17 +163,17 @@ class Mixed(SplitOptions):
                     check_columns(first, own)
                 yield own
 
-    def splits(self) -> dict[str, np.ndarray]:
+    def splits(self) -> dict[str, RowNumbers]:
         if self._split_options:
             return super().splits()
         return self._join_splits(lambda name, source: source.splits())
 
-    def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
+    def folds(self, count: int, fold: int) -> dict[str, RowNumbers]:
         """The splits of a cross-validation, in which each source is divided into folds, or all rows together."""
         if self._split_options:
             return super().folds(count, fold)
 
-        def split(name: str, source: Source) -> Mapping[str, np.ndarray]:
+        def split(name: str, source: Source) -> Mapping[str, RowNumbers]:
             if not isinstance(source, Foldable):
                 raise DataError(f"the source {name} ({type(source).__name__}) does not support cross-validation")
             return source.folds(count, fold)
@@ -252,9 +253,9 @@ class Mixed(SplitOptions):
         for source in self._splitting.values():
             yield from source.key_columns()
 
-    def number_parts(self) -> dict[str, np.ndarray]:
+    def number_parts(self) -> dict[str, RowNumbers]:
         """The row numbers of each part of all sources. Raises DataError if the sources have different parts."""
-        parts, start = dict[str, list[np.ndarray]](), 0
+        parts, start = dict[str, list[RowNumbers]](), 0
         own = {name: source.number_parts() for name, source in self._splitting.items()}
         (first, expected), *others = own.items()
         for name, found in others:
@@ -313,9 +314,9 @@ class Mixed(SplitOptions):
         own = {option: value for option in shared if (value := getattr(source, option)) != defaults[option]}
         return replace(source, **merge_options(shared, own)) if shared else source  # type: ignore[type-var]
 
-    def _join_splits(self, split: Callable[[str, Source], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def _join_splits(self, split: Callable[[str, Source], Mapping[str, RowNumbers]]) -> dict[str, RowNumbers]:
         """The splits of all sources, in which rows are numbered over the sources."""
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[str, list[RowNumbers]] = {}
         start = 0
         for name, source in self.read_sources.items():
             for part, rows in split(name, source).items():

@@ -15,7 +15,7 @@ from components.data.folds import split_for_fold
 from components.data.holdout import RowKeys, limit_classes, split
 from components.data.key_column import KeyColumn, format_key, join_parts
 from components.hashing import hash_values, mix
-from components.types import DataError, Ragged, Range, Strings, Values, row_count
+from components.types import DataError, Ragged, Range, RowNumbers, RowRange, Strings, Values, as_index, row_count
 from components.types.splits import SPLIT_OPTIONS, find_split_conflicts
 from components.uri_mask import represent_masked
 
@@ -102,17 +102,17 @@ class SplitOptions(ABC):
         later = {name: value for name in SPLIT_OPTIONS if (value := getattr(self, name)) is not None}
         return f"{text}, {later}" if later else text
 
-    def splits(self) -> dict[str, np.ndarray]:
+    def splits(self) -> dict[str, RowNumbers]:
         """The row numbers of `train`, `valid` and `test`, counted over all parts."""
         return self._limit_classes(self._hold_out(self._read_keys()))
 
-    def folds(self, count: int, fold: int) -> dict[str, np.ndarray]:
+    def folds(self, count: int, fold: int) -> dict[str, RowNumbers]:
         """The splits of a cross-validation with `count` folds; `fold`, from 0, is the validation split."""
         keys = self._read_keys()
         splits = split_for_fold(self._hold_out(keys), folds=count, fold=fold, seed=self.seed, keys=keys)
         return self._limit_classes(splits)
 
-    def _hold_out(self, keys: RowKeys) -> dict[str, np.ndarray]:
+    def _hold_out(self, keys: RowKeys) -> dict[str, RowNumbers]:
         parts = self.number_parts()
         if self.split_column is not None:
             parts = self._read_parts(self.split_column, parts)
@@ -125,13 +125,13 @@ class SplitOptions(ABC):
             self._check_groups(splits, self.group, keys.groups)
         return splits
 
-    def number_parts(self) -> dict[str, np.ndarray]:
+    def number_parts(self) -> dict[str, RowNumbers]:
         """The row numbers of each part, counted over all parts."""
         sizes = self.sizes()
         stops = itertools.accumulate(sizes.values())
-        return {part: np.arange(stop - sizes[part], stop) for part, stop in zip(sizes, stops, strict=True)}
+        return {part: RowRange(range(stop - sizes[part], stop)) for part, stop in zip(sizes, stops, strict=True)}
 
-    def _share(self, name: str, parts: Mapping[str, np.ndarray]) -> float | None:
+    def _share(self, name: str, parts: Mapping[str, RowNumbers]) -> float | None:
         """The share, or the number of rows, of a split. None: it is a part."""
         share = getattr(self, name)
         if isinstance(share, int | float):
@@ -201,7 +201,7 @@ class SplitOptions(ABC):
             )
         return column.values
 
-    def _read_parts(self, name: str, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _read_parts(self, name: str, parts: Mapping[str, RowNumbers]) -> dict[str, RowNumbers]:
         """The rows of the parts that a column names."""
         column = self._read_complete("split_column", name)
         if len(parts) > 1:
@@ -226,7 +226,7 @@ class SplitOptions(ABC):
         """Which rows have one of some classes, (rows,), bool."""
         return self._read_column("classes", self.class_column).find_values(wanted)
 
-    def _limit_classes(self, splits: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _limit_classes(self, splits: dict[str, RowNumbers]) -> dict[str, RowNumbers]:
         """The splits with at most `per_class` training rows of each class."""
         if self.per_class is None:
             return splits
@@ -234,11 +234,11 @@ class SplitOptions(ABC):
         rows = splits["train"]
         return splits | {"train": limit_classes(rows, ids[rows], self.per_class, self.seed)}
 
-    def _check_groups(self, splits: Mapping[str, np.ndarray], name: str, groups: np.ndarray) -> None:
+    def _check_groups(self, splits: Mapping[str, RowNumbers], name: str, groups: np.ndarray) -> None:
         """Raises DataError if given splits divide a group."""
         split_of = np.full(groups.max() + 1, -1)
         for number, (split_name, rows) in enumerate(splits.items()):
-            ids = groups[rows]
+            ids = groups[as_index(rows)]
             if len(divided := ids[split_of[ids] >= 0]):
                 group = format_key(self._read_column("group", name).number_values()[0][divided[0]])
                 other = [*splits][split_of[divided[0]]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from components.hashing import to_shares
-from components.types import DataError, FieldError, FoundExamples, Range, TargetSpec, UserError
+from components.types import DataError, FieldError, FoundExamples, Range, RowNumbers, TargetSpec, UserError, as_index
 
 if TYPE_CHECKING:
     import jax
@@ -52,7 +52,7 @@ class Pairs:
     def target_steps(self) -> range:
         return range(2)
 
-    def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
+    def draw(self, classes: np.ndarray, splits: Mapping[str, RowNumbers]) -> FoundExamples:
         """The pairs. In `order`, each row and its partner follow one another: all rows of the first draw come first."""
         if 2 * self.draws * len(classes) > np.iinfo(np.int32).max:
             most = np.iinfo(np.int32).max // (2 * len(classes))
@@ -61,7 +61,7 @@ class Pairs:
             )
         own = np.arange(len(classes), dtype=np.int32)
         pairs = np.tile(np.stack([own, own], axis=1), (self.draws, 1, 1))
-        known = {name: rows[classes[rows] >= 0] for name, rows in splits.items()}
+        known = {name: np.asarray(rows)[classes[as_index(rows)] >= 0] for name, rows in splits.items()}
         for number, (name, rows) in enumerate(known.items()):
             for draw in range(self.draws if name == "train" else 1):
                 pairs[draw, rows, 1] = rows[self._draw_partners(classes[rows], name, (STREAM, self.seed, number, draw))]

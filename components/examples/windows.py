@@ -19,11 +19,14 @@ from components.types import (
     FoundExamples,
     Ragged,
     Range,
+    RowNumbers,
+    RowRange,
     ScaledErrors,
     Strings,
     TargetSpec,
     UserError,
     Values,
+    as_index,
     check_ranges,
     row_dtype,
 )
@@ -31,6 +34,7 @@ from components.types import (
 if TYPE_CHECKING:
     import jax
 
+PIECE_ROWS = 1 << 17  # are searched at a time
 RELATIVE_PRECISION = 1e-6  # of the steps between times that are floats, which rounding changes
 
 
@@ -140,24 +144,28 @@ class Windows:
             of_split = rows.splits[first] == name
             starts = self._find_starts(first[of_split], lengths[of_split], with_targets=with_targets)
             count, longest_of_split = len(starts), int(lengths[of_split].max(initial=0))
-            if gaps is not None:
-                starts = starts[gaps[starts + self._count_covered(with_targets) - 1] == gaps[starts]]
+            after = self._count_covered(with_targets) - 1  # the last row of a window, counted from the first
+            if gaps is not None and count and gaps[starts[0]] != gaps[starts[-1] + after]:
+                starts = starts[gaps[as_index(starts + after)] == gaps[as_index(starts)]]
             left_out.append(count - len(starts))
             longest.append(longest_of_split)
             starts += self.rows_of_inputs - 1  # the last rows of inputs
-            known_by.append(starts if order is None else np.sort(order[starts]).astype(starts.dtype))
+            known_by.append(starts if order is None else np.sort(order[as_index(starts)]).astype(starts.dtype))
         count_of_series = 1 if series is None else int(series.max(initial=0)) + 1
         return FoundExamples(known_by, left_out, longest, order, _invert(order), count_of_series)
 
     def _count_covered(self, with_targets: bool) -> int:
         return self.rows if with_targets or self.known_ahead else self.rows_of_inputs
 
-    def _find_starts(self, first: np.ndarray, lengths: np.ndarray, *, with_targets: bool) -> np.ndarray:
+    def _find_starts(self, first: np.ndarray, lengths: np.ndarray, *, with_targets: bool) -> RowNumbers:
         """The first rows of the windows in stretches of consecutive rows, in ascending order."""
         covered, longest = self._count_covered(with_targets), int(lengths.max(initial=1))
         shift = min(self.shift, longest)  # a larger one skips the same windows
         counts = np.where(lengths < covered, 0, (lengths - covered) // shift + 1)
         offsets = np.zeros_like(lengths) if with_targets else (lengths - covered) % shift
+        if len(first) == 1:
+            start = int(first[0] + offsets[0])
+            return RowRange(range(start, start + int(counts[0]) * shift, shift))
         dtype = row_dtype(int((first + lengths).max(initial=0)))
         starts = np.arange(counts.sum(), dtype=dtype)
         starts *= shift
@@ -338,11 +346,14 @@ def _invert(order: np.ndarray | None) -> np.ndarray | None:
 
 def _find_stretches(rows: SeriesRows) -> tuple[np.ndarray, np.ndarray]:
     """The first rows and the lengths of the stretches of consecutive rows of one series and one split."""
-    is_first = np.ones(len(rows.splits), bool)
-    is_first[1:] = rows.splits[1:] != rows.splits[:-1]
-    if rows.series is not None:
-        is_first[1:] |= rows.series[1:] != rows.series[:-1]
-    first = np.flatnonzero(is_first)
+    changes = [np.zeros(min(len(rows.splits), 1), np.int64)]
+    for start in range(1, len(rows.splits), PIECE_ROWS):  # a mask of all rows needs memory
+        piece, before = slice(start, start + PIECE_ROWS), slice(start - 1, start - 1 + PIECE_ROWS)
+        is_first = rows.splits[piece] != rows.splits[before][: len(rows.splits) - start]
+        if rows.series is not None:
+            is_first |= rows.series[piece] != rows.series[before][: len(rows.splits) - start]
+        changes.append(np.flatnonzero(is_first) + start)
+    first = np.concatenate(changes)
     return first, np.diff(first, append=len(rows.splits))
 
 

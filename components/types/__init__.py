@@ -62,7 +62,6 @@ from components.types.data import TracksRows as TracksRows
 from components.types.data import Values as Values
 from components.types.data import locate_row as locate_row
 from components.types.data import row_count as row_count
-from components.types.data import row_dtype as row_dtype
 from components.types.examples import EXAMPLES_PROTOCOLS as EXAMPLES_PROTOCOLS
 from components.types.examples import DrawsExamples as DrawsExamples
 from components.types.examples import Examples as Examples
@@ -107,6 +106,11 @@ from components.types.profile import Setting as Setting
 from components.types.profile import TableProfile as TableProfile
 from components.types.profile import find_void_class as find_void_class
 from components.types.ranges import check_ranges as check_ranges
+from components.types.rows import RowNumbers as RowNumbers
+from components.types.rows import RowRange as RowRange
+from components.types.rows import as_index as as_index
+from components.types.rows import compact_rows as compact_rows
+from components.types.rows import row_dtype as row_dtype
 from components.types.training import Augmentation as Augmentation
 from components.types.training import BindsTargets as BindsTargets
 from components.types.training import Constraint as Constraint

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_
 
 from components.types.base import Remedy
 from components.types.profile import ColumnType
+from components.types.rows import RowNumbers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,11 +79,6 @@ Values: TypeAlias = "np.ndarray | Strings | Ragged"
 
 Unlike `Encoded`, it may hold strings and 64-bit numbers.
 """
-
-
-def row_dtype(rows: int) -> str:
-    """The type of the numbers of so many rows, which need half the memory below 2^31 rows."""
-    return "int32" if rows < 2**31 else "int64"
 
 
 def row_count(values: Values) -> int:
@@ -202,8 +198,8 @@ class Source(Protocol):
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part in consecutive blocks."""
 
-    def splits(self) -> Mapping[str, np.ndarray]:
-        """The row numbers of the splits `train`, `valid` and `test`: sorted int64.
+    def splits(self) -> Mapping[str, RowNumbers]:
+        """The row numbers of the splits `train`, `valid` and `test`, sorted.
 
         Rows are numbered from 0 over all parts, in the order of the parts.
         """
@@ -221,7 +217,7 @@ class OpensSource(Protocol):
 class Foldable(Protocol):
     """A source that supports cross-validation."""
 
-    def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
+    def folds(self, count: int, fold: int) -> Mapping[str, RowNumbers]:
         """The splits of a cross-validation.
 
         Args:

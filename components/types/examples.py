@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from components.types.data import Block
 from components.types.model import TargetSpec
+from components.types.rows import RowNumbers
 
 if TYPE_CHECKING:
     import jax
@@ -17,7 +18,7 @@ class FoundExamples(NamedTuple):
     """The examples of some rows. An example is known by one of its rows: a window by the last one of its inputs.
 
     Attributes:
-        rows: the row of each example by split, sorted integers of any type.
+        rows: the row of each example by split, sorted.
         left_out: the number of examples that are left out, by split: windows that cover a gap in time, or rows without
             a class, which are in no pair.
         longest: the length of the longest stretch of consecutive rows of a series, by split.
@@ -28,7 +29,7 @@ class FoundExamples(NamedTuple):
         series: the number of series in all splits.
     """
 
-    rows: Sequence[np.ndarray]
+    rows: Sequence[RowNumbers]
     left_out: Sequence[int]
     longest: Sequence[int]
     order: np.ndarray | None
@@ -114,7 +115,7 @@ class DrawsExamples(JoinsRows, Protocol):
 
     draws: int
 
-    def draw(self, classes: np.ndarray, splits: Mapping[str, np.ndarray]) -> FoundExamples:
+    def draw(self, classes: np.ndarray, splits: Mapping[str, RowNumbers]) -> FoundExamples:
         """The examples of some rows. All rows of an example are in one split.
 
         Args:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from components.types import Encoded, Padded, Ragged
+from components.types import Encoded, Padded, Ragged, RowNumbers
 from runner.data.load import Data
 from runner.data.order import EpochOrder, draw_uniforms
 from runner.data.padding import measure_lists, pad_length
@@ -63,13 +63,13 @@ class Batches:
         self.encoded, self._kinds = data.encoded, kinds or {}
         self.is_ragged = any(isinstance(array, Ragged) for arrays in data.encoded.values() for array in arrays.values())
         self.device_data = None
-        leaves = jax.tree.leaves(data.encoded)
+        leaves = {id(leaf): leaf for leaf in jax.tree.leaves(data.encoded)}.values()  # equal columns share arrays
         self.decoded_columns = [name for name, arrays in data.encoded.items() if any(map(_is_lazy, arrays.values()))]
         if not self.decoded_columns and not self.is_ragged and sum(leaf.nbytes for leaf in leaves) <= MAX_DEVICE_BYTES:
             self.device_data = _put_on_device(data, self._kinds)
         self._gatherer = ThreadPoolExecutor(1, "gather")
 
-    def gathered_bytes(self, rows: np.ndarray) -> int:
+    def gathered_bytes(self, rows: RowNumbers) -> int:
         """The size of the largest of some rows that a thread gathers. 0: the data is on the device."""
         if self.device_data is not None:
             return 0
@@ -79,7 +79,7 @@ class Batches:
 
     def chunks(
         self,
-        rows: np.ndarray | EpochOrder,
+        rows: RowNumbers | EpochOrder,
         batch_size: int,
         chunk_size: int,
         *,
@@ -129,7 +129,8 @@ def _put_on_device(data: Data, kinds: Mapping[str, Any]) -> Any:
     if key not in _LAST_ON_DEVICE:
         _LAST_ON_DEVICE.clear()
         stacked = stack_columns(data.encoded, 1, kinds)
-        arrays = jax.tree.map(lambda array: jax.device_put(np.asarray(array)), stacked)
+        put = {id(leaf): jax.device_put(np.asarray(leaf)) for leaf in jax.tree.leaves(stacked)}  # a shared one once
+        arrays = jax.tree.map(lambda leaf: put[id(leaf)], stacked)
         if data.encoding_id == "":  # nothing tells whether the next run has the same data, so the arrays aren't kept
             return arrays
         _LAST_ON_DEVICE[key] = arrays
@@ -137,16 +138,16 @@ def _put_on_device(data: Data, kinds: Mapping[str, Any]) -> Any:
 
 
 def _plan_chunks(
-    rows: np.ndarray | EpochOrder, batch_size: int, chunk_size: int, *, start: int, stop: int | None, pad: bool
+    rows: RowNumbers | EpochOrder, batch_size: int, chunk_size: int, *, start: int, stop: int | None, pad: bool
 ) -> Iterator[ChunkPlan]:
     count = len(rows) if stop is None else min(len(rows), stop * batch_size)
     whole = count // batch_size
     for first in range(start, whole, chunk_size):
         steps = min(chunk_size, whole - first)
-        chunk_rows = rows[first * batch_size : (first + steps) * batch_size].reshape(steps, batch_size)
+        chunk_rows = np.asarray(rows[first * batch_size : (first + steps) * batch_size]).reshape(steps, batch_size)
         padding = np.zeros((chunk_size - steps, batch_size), chunk_rows.dtype)
         yield np.concatenate([chunk_rows, padding]), steps, np.ones(batch_size, bool), first * batch_size
-    rest = rows[whole * batch_size : count]
+    rest = np.asarray(rows[whole * batch_size : count])
     if len(rest) and start <= whole:
         last_batch = np.pad(rest, (0, batch_size - len(rest) if pad else 0))
         yield last_batch[None], 1, np.arange(len(last_batch)) < len(rest), whole * batch_size
@@ -154,7 +155,7 @@ def _plan_chunks(
 
 def gather_rows(
     encoded: Mapping[str, Mapping[str, Encoded]],
-    rows: np.ndarray,
+    rows: RowNumbers,
     count: int | None = None,
     seed: tuple[int, int, int] | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -167,6 +168,8 @@ def gather_rows(
         seed: the seed, the epoch and the position of the first row, with which rows are decoded for training. None: for
             evaluation.
     """
+
+    rows = np.asarray(rows)
 
     def gather(array: Any) -> Any:
         if not _is_lazy(array):

@@ -20,12 +20,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from components.types import Ragged
+from components.types import Ragged, RowRange
 from runner.data.cache_entries import INDEX, SHARED, remove_temporary_folders
 from runner.data.cached_array import ArrayWriter, CachedArray, DamagedArrayError, read_array
 from runner.run_folder import LOCK, lock_new_folder
 
-_ARRAY, _RAGGED = "$array", "$ragged"  # keys in the JSON that mark arrays
+_ARRAY, _RAGGED, _RANGE = "$array", "$ragged", "$range"  # keys in the JSON that mark arrays and ranges
 _MAX_MAPPED = 256  # of more large files, the smaller ones are read, as many systems allow 1,024 open files
 _BUFFER_BYTES = 2**25  # of pieces that are written together, so that no file is opened for each piece
 
@@ -38,7 +38,7 @@ class _Array(NamedTuple):
 
 
 def save_tree(folder: Path, pieces: Iterable[Mapping[str, Any]], about: str = "") -> None:
-    """Writes a tree of mappings, lists, arrays, `Ragged` and plain values. Replaces a damaged folder of that name.
+    """Writes a tree of mappings, lists, arrays, `Ragged`, `RowRange` and plain values. Replaces a damaged folder.
 
     Args:
         folder: the folder of the tree.
@@ -186,6 +186,8 @@ def _flatten(node: Any, arrays: list[_Array]) -> Any:
         values = _flatten(node.values, arrays)  # of lists of lists, they are Ragged
         arrays.append(_Array(node.offsets, is_offsets=True))
         return {_RAGGED: [values, {_ARRAY: len(arrays) - 1}]}
+    if isinstance(node, RowRange):
+        return {_RANGE: [node.numbers.start, node.numbers.stop, node.numbers.step]}
     if isinstance(node, Mapping):
         return {key: _flatten(value, arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):
@@ -199,6 +201,8 @@ def _restore(node: Any, arrays: Sequence[Any]) -> Any:
             return arrays[node[_ARRAY]]
         if _RAGGED in node:
             return Ragged(*_restore(node[_RAGGED], arrays))
+        if _RANGE in node:
+            return RowRange(range(*node[_RANGE]))
         return {key: _restore(value, arrays) for key, value in node.items()}
     return tuple(_restore(value, arrays) for value in node) if isinstance(node, list) else node
 

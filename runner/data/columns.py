@@ -89,12 +89,12 @@ def concatenate_rows(pieces: Sequence[Any]) -> Any:
     """Concatenates the rows of encoded arrays. All are dense, or all are Ragged of the same depth."""
     if not isinstance(pieces[0], Ragged):
         shape = (sum(map(len, pieces)), *pieces[0].shape[1:])
-        return np.concatenate(pieces, out=_make_aligned(shape, np.result_type(*pieces)))
+        return np.concatenate(pieces, out=make_aligned(shape, np.result_type(*pieces)))
     lengths = np.concatenate([np.diff(piece.offsets) for piece in pieces])
     return Ragged(concatenate_rows([piece.values for piece in pieces]), offsets_of(lengths))
 
 
-def _make_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def make_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array whose memory JAX uses on the CPU, too. It would copy one at another address."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from components.types import Source
+from components.types import RowNumbers, Source, as_index
 from runner.data.row_hashes import Hashes
 from runner.data.used_rows import locate_row
 
@@ -15,7 +15,7 @@ PIECE_ROWS = 2**18  # whose hashes are compared at a time
 MAX_TABLE_BITS = 26  # 64 MB: a table of the first bits of hashes tells that most of them occur only once
 
 
-def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes: Hashes) -> Iterator[str]:
+def describe_duplicates(source: Source, splits: Mapping[str, RowNumbers], hashes: Hashes) -> Iterator[str]:
     """A sentence for each pair of splits that have equal rows, or rows that differ in their target only.
 
     Rows with another target count only if the first split has one target for their inputs. Otherwise equal inputs are
@@ -61,10 +61,10 @@ def describe_duplicates(source: Source, splits: Mapping[str, np.ndarray], hashes
         )
 
 
-def _select_likely(hashes: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.ndarray:
+def _select_likely(hashes: np.ndarray, splits: Mapping[str, RowNumbers]) -> np.ndarray:
     """The hashes that may be in two splits, and a few others. Sorting all of them would take several times as long."""
     largest, *others = sorted(splits.values(), key=len, reverse=True)
-    few = np.concatenate([np.empty(0, np.uint64), *(hashes[rows] for rows in others)])
+    few = np.concatenate([np.empty(0, np.uint64), *(hashes[as_index(rows)] for rows in others)])
     bits = min((8 * len(few)).bit_length(), MAX_TABLE_BITS)
     shift = np.uint64(64 - bits)
     is_taken = np.zeros(1 << bits, bool)
@@ -73,9 +73,9 @@ def _select_likely(hashes: np.ndarray, splits: Mapping[str, np.ndarray]) -> np.n
     return np.concatenate([few, *(piece[is_taken[piece >> shift]] for piece in pieces)])
 
 
-def _cut(rows: np.ndarray) -> list[np.ndarray]:
+def _cut(rows: RowNumbers) -> list[np.ndarray]:
     """The rows in pieces, whose hashes need little memory."""
-    return np.split(rows, range(PIECE_ROWS, len(rows), PIECE_ROWS))
+    return [np.asarray(rows[start : start + PIECE_ROWS]) for start in range(0, max(len(rows), 1), PIECE_ROWS)]
 
 
 def _contains(ordered: np.ndarray, hashes: np.ndarray) -> np.ndarray:

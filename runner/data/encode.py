@@ -19,6 +19,7 @@ from components.types import (
     DecodesRows,
     Encoded,
     HostOutput,
+    Ragged,
     Remedy,
     Source,
     Strings,
@@ -26,7 +27,7 @@ from components.types import (
     Values,
     row_count,
 )
-from runner.data.columns import ArrayLayout, array_layouts, concatenate_rows, drop_columns, take_rows
+from runner.data.columns import ArrayLayout, array_layouts, concatenate_rows, drop_columns, make_aligned, take_rows
 from runner.data.row_hashes import RowCheck
 from runner.data.workers import Workers
 from runner.errors import column_location
@@ -149,7 +150,8 @@ def encode_source(
     Returns:
         The arrays by column and name.
     """
-    encoded = join_pieces(encode_pieces(source, columns, constants, returned, workers=workers))
+    pieces = encode_pieces(source, columns, constants, returned, workers=workers)
+    encoded = join_pieces(pieces, sum(source.sizes().values()))
     return decode_lazily(encoded, columns, constants)
 
 
@@ -248,15 +250,36 @@ def _encode_piece(
     return {name: dict(encoded[name]) for name in returned}
 
 
-def join_pieces(pieces: Iterable[dict[str, dict[str, Encoded]]]) -> dict[str, dict[str, Encoded]]:
-    """Concatenates the rows of pieces."""
-    pieces = list(pieces)
-    keys = {name: list(arrays) for name, arrays in pieces[0].items()}
-    # `pop` frees the pieces of an array once they are concatenated, so that at most one array is in memory twice.
-    return {
-        name: {key: concatenate_rows([piece[name].pop(key) for piece in pieces]) for key in names}
-        for name, names in keys.items()
-    }
+def join_pieces(
+    pieces: Iterable[Mapping[str, Mapping[str, Encoded]]], rows: int | None = None
+) -> dict[str, dict[str, Encoded]]:
+    """Concatenates the rows of pieces.
+
+    Args:
+        pieces: the pieces.
+        rows: the number of all rows. With it, a piece of a dense array is copied to its place, and not kept. None: the
+            pieces are counted first.
+    """
+    if rows is None:
+        pieces = list(pieces)
+        rows = sum(map(_piece_rows, pieces))
+    joined: dict[str, dict[str, Any]] = {}
+    start = 0
+    for piece in pieces:
+        count = _piece_rows(piece)
+        for name, arrays in piece.items():
+            own = joined.setdefault(name, {})
+            for key, array in arrays.items():
+                if isinstance(array, Ragged):
+                    own.setdefault(key, []).append(array)
+                    continue
+                if key not in own:
+                    own[key] = make_aligned((rows, *array.shape[1:]), array.dtype)
+                own[key][start : start + count] = array[: rows - start]  # too many rows are an error of their source
+        start += count
+    for own in joined.values():
+        own |= {key: concatenate_rows(found) for key, found in own.items() if isinstance(found, list)}
+    return joined
 
 
 def regroup_pieces(
@@ -278,7 +301,8 @@ def regroup_pieces(
 
 
 def _piece_rows(piece: Mapping[str, Mapping[str, Encoded]]) -> int:
-    return row_count(next(iter(next(iter(piece.values())).values())))
+    arrays = (array for own in piece.values() for array in own.values())
+    return next(map(row_count, arrays), 0)  # columns that aren't returned have no arrays
 
 
 def _cut_piece(piece: Mapping[str, Mapping[str, Encoded]], start: int, stop: int) -> dict[str, dict[str, Encoded]]:

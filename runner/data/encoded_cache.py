@@ -74,18 +74,23 @@ class EncodedCache:
             self._save(name, lambda: [tree], what)
 
     def load_or_encode(
-        self, name: str, encode: Callable[[], Iterable[dict[str, dict[str, Encoded]]]]
+        self, name: str, encode: Callable[[], Iterable[dict[str, dict[str, Encoded]]]], rows: int
     ) -> Mapping[str, Mapping[str, Encoded]]:
         """Opens an entry of encoded data, or encodes and saves it piece by piece, so that memory holds few pieces.
 
         If the entry can't be saved, all pieces are encoded again and kept in memory.
+
+        Args:
+            name: the name of the entry.
+            encode: encodes the rows, some at a time.
+            rows: the number of all rows.
         """
         if self._folder is None:
-            return join_pieces(encode())
+            return join_pieces(encode(), rows)
         encoded = self._load(name)
         if encoded is None and self._save(name, encode, ENCODED):
             encoded = self._load(name)
-        return join_pieces(encode()) if encoded is None else encoded
+        return join_pieces(encode(), rows) if encoded is None else encoded
 
     def remove_least_used(self) -> None:
         """Removes entries of other runs beyond the cache's size, those that were not used for the longest time.

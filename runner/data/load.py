@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,13 +38,15 @@ from components.types import (
     Range,
     ReadsFiles,
     RepeatsRows,
+    RowNumbers,
     SkipsRows,
     Source,
     SummarizesOperations,
     Target,
     TargetSpec,
     UserError,
-    row_dtype,
+    as_index,
+    compact_rows,
 )
 from runner.data.duplicates import describe_duplicates
 from runner.data.encode import (
@@ -65,6 +67,7 @@ from runner.data.encode import (
     target_column,
 )
 from runner.data.encoded_cache import EncodedCache
+from runner.data.equal_columns import find_equal_columns
 from runner.data.given_parts import describe_given_parts, given_columns
 from runner.data.known_files import KnownFiles
 from runner.data.order import shuffle_rows
@@ -79,7 +82,7 @@ from runner.signature.build import build
 from runner.signature.schema import COLUMN, SCHEMA
 from runner.signature.schema import TARGET as TARGET_HINT
 
-VERSION = 8  # of the cache; raise it when the same configuration and rows are encoded in another way
+VERSION = 9  # of the cache; raise it when the same configuration and rows are encoded in another way
 EXAMPLE_WEIGHT = "components.feature.ExampleWeight"  # the part that `feature.weight: KEY` stands for
 ALL_COLUMNS = "columns"  # the name of the statistics of all columns but the target
 
@@ -202,9 +205,10 @@ class Data:
     """Encoded rows, by column. A single target is the column `target`.
 
     Attributes:
-        encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Large
+        encoded: the arrays of the targets, the weights and the columns of inputs, for all rows of the source. Columns
+            that encode rows equally share their arrays. Large
             arrays from the cache are `CachedArray`: read-only, on the disk, and indexed like NumPy arrays.
-        splits: the row numbers of `train`, `valid` and `test`, sorted int32, or int64 from 2^31 rows on. An
+        splits: the row numbers of `train`, `valid` and `test`, sorted: a RowRange if they follow one another. An
             example of several rows has the number of the row by which it is known.
         constants: the constants of the targets, the weights and all columns, also of columns that only others read.
         fingerprint: 32 characters that change when the rows or the splits change.
@@ -227,7 +231,7 @@ class Data:
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
-    splits: Mapping[str, np.ndarray]
+    splits: Mapping[str, RowNumbers]
     constants: Mapping[str, Constants]
     fingerprint: str
     warnings: tuple[str, ...]
@@ -252,11 +256,11 @@ class Data:
     def number_rows(self, split: str) -> np.ndarray:
         """The numbers of a split's rows for the user, which count the rows that the source leaves out, int64."""
         rows = self.splits[split]
-        return rows.astype(np.int64) if self.row_numbers is None else self.row_numbers[rows]
+        return rows.astype(np.int64) if self.row_numbers is None else self.row_numbers[as_index(rows)]
 
-    def source_rows(self, rows: np.ndarray) -> np.ndarray:
+    def source_rows(self, rows: RowNumbers) -> np.ndarray:
         """The rows of the source that are encoded as some rows."""
-        return rows if self.used_rows is None else self.used_rows[rows]
+        return np.asarray(rows) if self.used_rows is None else self.used_rows[as_index(rows)]
 
     def find_rows(self, numbers: np.ndarray) -> np.ndarray:
         """The rows with some numbers, as `number_rows` returns them: all of a number, if it is of several rows."""
@@ -321,8 +325,12 @@ def load_encoded(
         used_rows = fitted.get("used_rows")
         encoding_id = _identify_encoding(rows_id, columns, constants, used_rows)
         check = RowCheck(hashes, fitted["row_hashes"]) if "row_hashes" in fitted else None
-        encode = partial(_encode, source, features, constants, used_rows=used_rows, check=check, workers=workers)
-        encoded = decode_lazily(entries.load_or_encode(encoding_id, encode), columns, constants)
+        equal = find_equal_columns(columns, constants, program_column_names(features))
+        names = [*dict.fromkeys(equal.values())]
+        encode = partial(_encode, source, features, constants, names, used_rows=used_rows, check=check, workers=workers)
+        rows = sum(source.sizes().values()) if used_rows is None else len(used_rows)
+        arrays = entries.load_or_encode(encoding_id, encode, rows)
+        encoded = decode_lazily({name: arrays[first] for name, first in equal.items()}, columns, constants)
     sizes = _count_divisions(source, entries, rows_id, needs_files=needs_files, needs_sources=needs_sources)
     known_files.save()
     entries.remove_least_used()
@@ -434,14 +442,15 @@ def _encode(
     source: Source,
     features: Features,
     constants: Mapping[str, Constants],
+    names: Sequence[str],
     *,
     used_rows: np.ndarray | None,
     check: RowCheck | None,
     workers: Workers,
 ) -> Iterator[dict[str, dict[str, Encoded]]]:
-    """Encodes the rows that are in a split, some rows at a time."""
+    """Encodes the rows that are in a split, some rows at a time. Columns that aren't among `names` aren't returned."""
     used, columns = select_used(source, used_rows), used_columns(features)
-    names, given = program_column_names(features), given_columns(used, columns, constants)
+    given = given_columns(used, columns, constants)
     return encode_pieces(used, columns, constants, names, given=given, check=check, workers=workers)
 
 
@@ -497,14 +506,13 @@ def _file_fingerprints(columns: Mapping[str, Column]) -> Iterator[str]:
             yield f" {name} {fingerprint}"
 
 
-def _split_rows(source: Source, fold: tuple[int, int] | None) -> Mapping[str, np.ndarray]:
-    """The row numbers of each split, in the smallest type: they may have the size of a column."""
-    splits = source.splits() if fold is None else _fold_splits(source, *fold)
-    dtype = row_dtype(sum(source.sizes().values()))
-    return {split: rows.astype(dtype) for split, rows in splits.items()}
+def _split_rows(source: Source, fold: tuple[int, int] | None) -> Mapping[str, RowNumbers]:
+    """The row numbers of each split, in little memory: they may have the size of a column."""
+    splits, total = dict(source.splits() if fold is None else _fold_splits(source, *fold)), sum(source.sizes().values())
+    return {split: compact_rows(splits.pop(split), total) for split in [*splits]}
 
 
-def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, np.ndarray]:
+def _fold_splits(source: Source, folds: int, fold: int) -> Mapping[str, RowNumbers]:
     if not isinstance(source, Foldable):
         name = type(source).__name__
         raise UserError(
@@ -521,7 +529,7 @@ def _describe_rows(source: Source) -> str:
 
 
 def _fit_columns(
-    source: Source, features: Features, splits: Mapping[str, np.ndarray], hashes: RowHashes, workers: Workers
+    source: Source, features: Features, splits: Mapping[str, RowNumbers], hashes: RowHashes, workers: Workers
 ) -> dict[str, Any]:
     """Fits the columns on the training split, and hashes the rows.
 
@@ -535,7 +543,8 @@ def _fit_columns(
     used_rows = find_used_rows(splits, sum(source.sizes().values()))
     used = select_used(source, used_rows)
     if used_rows is not None:
-        splits = {split: np.searchsorted(used_rows, rows).astype(rows.dtype) for split, rows in splits.items()}
+        total = len(used_rows)
+        splits = {split: compact_rows(np.searchsorted(used_rows, rows), total) for split, rows in splits.items()}
     _, block = next(blocks_with_offsets(used))
     check_keys(columns | features.example_columns, block)
     if hasattr(source, "on_missing_target"):
@@ -668,11 +677,11 @@ def _check_image_targets(features: Features, columns: Mapping[str, Column], cons
         )
 
 
-def _sample_rows(rows: np.ndarray, count: int | None) -> np.ndarray:
+def _sample_rows(rows: RowNumbers, count: int | None) -> RowNumbers:
     """A random sample of the rows, which is always the same. None, or more than there are: all rows."""
     if count is None or count >= len(rows):
         return rows
-    return np.sort(shuffle_rows(rows, count)[:count])
+    return np.sort(shuffle_rows(np.asarray(rows), count)[:count])
 
 
 def _with_arrays(constants: Constants) -> Constants:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from components.hashing import mix, to_shares
+from components.types import RowNumbers
 
 SMALL = 2**16  # NumPy permutes up to this many rows in some milliseconds, and faster than the Feistel network
 GROUP = 4  # batches of similar lengths that come together: the steps of a dispatch of ragged data
@@ -24,11 +25,11 @@ class EpochOrder:
     """The training rows in the order of an epoch: `order[start:stop]` computes the rows at these positions only.
 
     Args:
-        rows: the training rows (n,), int64.
+        rows: the training rows (n,).
         find: (positions, int64) -> indices into `rows`.
     """
 
-    def __init__(self, rows: np.ndarray, find: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, rows: RowNumbers, find: Callable[[np.ndarray], np.ndarray]) -> None:
         self.rows, self.find = rows, find
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class EpochOrder:
 
 
 def epoch_order(
-    rows: np.ndarray, seed: int, epoch: int, *, shuffle: bool | int = True, cumulative: np.ndarray | None = None
+    rows: RowNumbers, seed: int, epoch: int, *, shuffle: bool | int = True, cumulative: np.ndarray | None = None
 ) -> EpochOrder:
     """The training rows in the order of an epoch.
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from components.ragged import select_lists
-from components.types import Encoded, Padded, Ragged
+from components.types import Encoded, Padded, Ragged, RowNumbers
 
 LENGTHS = sorted({base << power for power in range(24) for base in (8, 12)})  # lengths that lists are padded to
 USUAL_SHARE = 0.99  # of the lists, which a message compares with the longest one
@@ -57,10 +57,10 @@ def pad_length(length: int) -> int:
     return next(each for each in LENGTHS if each >= length)
 
 
-def measure_lists(encoded: Mapping[str, Mapping[str, Any]], rows: np.ndarray) -> list[ListLengths]:
+def measure_lists(encoded: Mapping[str, Mapping[str, Any]], rows: RowNumbers) -> list[ListLengths]:
     """The lengths of the lists in some rows of each array that has lists, the largest array first."""
     found = [
-        _measure(name, key, array, rows)
+        _measure(name, key, array, np.asarray(rows))
         for name, arrays in encoded.items()
         for key, array in arrays.items()
         if isinstance(array, Ragged)

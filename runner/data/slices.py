@@ -58,7 +58,7 @@ def read_slices(
     splits = [split for split in splits if split in data.splits]
     if not splits:
         raise LocatedError(KEY, "the data has no valid or test split, whose metrics these would be. Hold rows out.")
-    rows = {split: data.splits[split] for split in splits}
+    rows = {split: np.asarray(data.splits[split]) for split in splits}
     found = {name: buckets for name in names if (buckets := _find_buckets(name, data, features, rows))}
     raw = [name for name in names if name not in found]
     if raw:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from components.types import Block, Column, Constants, Source, Statistic, Values
+from components.types import Block, Column, Constants, RowNumbers, Source, Statistic, Values
 from runner.data.columns import drop_columns, select_columns, select_rows
 from runner.data.encode import block_rows, blocks_with_offsets, config_key, encode_block, explain_parents, parent_keys
 from runner.data.workers import Workers
@@ -42,7 +42,7 @@ class StatisticsRequest(NamedTuple):
     """
 
     columns: Mapping[str, Column]
-    rows: np.ndarray | None
+    rows: RowNumbers | None
 
     def select(self, names: Collection[str]) -> StatisticsRequest:
         """The request for some of the columns."""
@@ -176,7 +176,7 @@ class _Selection(NamedTuple):
 
 
 def _select_requested(
-    rows: Mapping[str, np.ndarray | None], offset: int, block: Block, keys: Collection[str]
+    rows: Mapping[str, RowNumbers | None], offset: int, block: Block, keys: Collection[str]
 ) -> _Selection:
     """The rows of a block that requests cover, without columns that no request needs."""
     size = block_rows(block)
@@ -186,9 +186,9 @@ def _select_requested(
             selected[name] = None
             continue
         bounds = np.array((offset, offset + size), numbers.dtype)  # of another type, all numbers would be converted
-        low, high = np.searchsorted(numbers, bounds)
+        low, high = numbers.searchsorted(bounds)
         if low < high:
-            selected[name] = None if high - low == size else numbers[low:high] - offset
+            selected[name] = None if high - low == size else np.asarray(numbers[low:high]) - offset
     return _Selection(drop_columns(block, keys), selected)
 
 

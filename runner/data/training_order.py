@@ -43,7 +43,7 @@ class TrainingOrder:
             epoch = 0
         rows = self._rows if self._file_sizes is None else self._interleave(self._file_sizes, epoch)
         if self._draws > 1:
-            rows = rows + np.int64(self._examples * (epoch % self._draws))
+            rows = np.asarray(rows) + np.int64(self._examples * (epoch % self._draws))
         training, cumulative = self._training, self._cumulative
         order = epoch_order(rows, self._seed, epoch, shuffle=training.shuffle, cumulative=cumulative)
         if self._lengths is None:
@@ -58,7 +58,7 @@ class TrainingOrder:
         files = np.arange(len(sizes))
         if self._training.shuffle is not False:
             files = shuffle_rows(files, self._seed, epoch, 0, 2)  # another order than that of a window
-        by_file = np.split(self._rows, np.cumsum(sizes)[:-1])
+        by_file = np.split(np.asarray(self._rows), np.cumsum(sizes)[:-1])
         return np.concatenate([by_file[file] for file in files.tolist()])[interleave(sizes[files], cycle, block)]
 
     def describe(self) -> Iterator[str]:

@@ -221,7 +221,7 @@ class Transform:
         if on_warning is not None:
             for warning in found.describe_left_out(examples):
                 on_warning(warning)
-        rows_of_examples, numbers = found.examples.rows[0], opened.find_numbers()
+        rows_of_examples, numbers = np.asarray(found.examples.rows[0]), opened.find_numbers()
         viewed = view_examples(encoded, examples, found.examples, rows_of_examples)
         return NewExamples(viewed, rows_of_examples if numbers is None else numbers[rows_of_examples])
 

@@ -8,17 +8,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from components.types import Block, Source, Strings
+from components.types import Block, RowNumbers, Source, Strings, as_index
 from components.types import locate_row as locate_source_row
 from runner.data.columns import select_rows, take_rows
 from runner.data.encode import block_rows, blocks_with_offsets
 
 
-def find_used_rows(splits: Mapping[str, np.ndarray], total: int) -> np.ndarray | None:
+def find_used_rows(splits: Mapping[str, RowNumbers], total: int) -> np.ndarray | None:
     """The sorted rows of all splits. None: all rows are in a split."""
     is_used = np.zeros(total, bool)
     for rows in splits.values():
-        is_used[rows] = True
+        is_used[as_index(rows)] = True
     return None if is_used.all() else np.flatnonzero(is_used)
 
 

@@ -15,9 +15,13 @@ from components.types import (
     FoundExamples,
     JoinsRows,
     Ragged,
+    RowNumbers,
+    RowRange,
     Source,
     Target,
     UserError,
+    as_index,
+    compact_rows,
 )
 from runner.data.encode import blocks_with_offsets, config_key, is_input_column, is_target, target_column
 from runner.data.used_rows import locate_row
@@ -93,7 +97,7 @@ def view_examples(
 def find_examples(
     source: Source,
     examples: FindsExamples,
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, RowNumbers],
     used_rows: np.ndarray | None = None,
     *,
     with_targets: bool = True,
@@ -113,7 +117,7 @@ def find_examples(
     numbers = {name: number for number, name in enumerate(splits)}
     split_of = np.full(sum(source.sizes().values()), -1, np.int8)
     for name, rows in splits.items():
-        split_of[rows if used_rows is None else used_rows[rows]] = numbers[name]
+        split_of[as_index(rows) if used_rows is None else used_rows[as_index(rows)]] = numbers[name]
     blocks = (block for _, block in blocks_with_offsets(source))
     found = examples.find(blocks, split_of, lambda row: locate_row(source, row), with_targets=with_targets)
     return Found(found if used_rows is None else _count_used(found, used_rows, split_of), numbers)
@@ -126,7 +130,7 @@ def _count_used(found: FoundExamples, used_rows: np.ndarray, split_of: np.ndarra
     if order is not None:
         positions = np.empty(len(order), np.int32)
         positions[order] = np.arange(len(order), dtype=np.int32)
-    rows = [np.searchsorted(used_rows, rows).astype(rows.dtype) for rows in found.rows]
+    rows = [compact_rows(np.searchsorted(used_rows, rows), len(used_rows)) for rows in found.rows]
     return found._replace(rows=rows, order=order, positions=positions)
 
 
@@ -135,7 +139,7 @@ def draw_examples(
     targets: Mapping[str, Target],
     constants: Mapping[str, Constants],
     encoded: Mapping[str, Mapping[str, Any]],
-    splits: Mapping[str, np.ndarray],
+    splits: Mapping[str, RowNumbers],
 ) -> Found:
     """Draws the examples of encoded rows in their splits, by the classes of the only target.
 
@@ -157,7 +161,7 @@ def draw_examples(
 
 def find_new_examples(source: Source, examples: FindsExamples, *, with_targets: bool) -> Found:
     """The examples of new rows, as one split. Raises UserError if there are none."""
-    rows = np.arange(sum(source.sizes().values()))
+    rows = RowRange(range(sum(source.sizes().values())))
     with error_location("examples"):
         found = find_examples(source, examples, {NEW_ROWS: rows}, with_targets=with_targets)
         if not len(found.examples.rows[0]):

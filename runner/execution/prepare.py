@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Schedule, UserError, Weights
+from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Schedule, UserError, Weights, as_index
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
@@ -270,7 +270,7 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
     if WEIGHT not in data.encoded or config.values["training"]["sampling"] == "weighted":
         return
     values = next(iter(data.encoded[WEIGHT].values()))
-    mean = float(np.mean(np.asarray(values)[data.splits["train"]], dtype=np.float64))
+    mean = float(np.mean(np.asarray(values)[as_index(data.splits["train"])], dtype=np.float64))
     if MAX_MEAN_WEIGHT >= mean >= 1 / MAX_MEAN_WEIGHT:
         return
     node, remedy = config.values["feature"]["weight"], "Divide them by their mean."

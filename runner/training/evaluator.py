@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import join_names
-from components.types import Batch, ExplainsUndefined, Metric, UserError
+from components.types import Batch, ExplainsUndefined, Metric, RowNumbers, UserError, as_index
 from runner import memory
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
@@ -178,7 +178,11 @@ class Evaluator:
                 columns = self._describe_columns(name)
                 yield Undefined(f"{place} has no value of {columns}", tuple(f"{split}/{each}" for each in names))
         yield from self._find_undefined_metrics(split, place)
-        if self.weights is not None and self.program.features.weight is not None and not self.weights[rows].any():
+        if (
+            self.weights is not None
+            and self.program.features.weight is not None
+            and not self.weights[as_index(rows)].any()
+        ):
             keys = join_names(f"`{key}`" for key in self.program.features.weight.keys)
             yield Undefined(f"all weights of {place} are 0 (column {keys})", (f"{split}/{WEIGHTED}…",))
 
@@ -197,7 +201,7 @@ class Evaluator:
             is_missing = np.isnan(values[target]) if self.targets[target].kind == "real" else values[target] < 0
             counts = {"": ~is_missing.reshape(len(is_missing), -1).any(axis=1)}
             if self.weights is not None:
-                counts[WEIGHTED] = counts[""] & (self.weights[self.data.splits[split]] > 0)
+                counts[WEIGHTED] = counts[""] & (self.weights[as_index(self.data.splits[split])] > 0)
             names: dict[str, list[str]] = {}  # by reason
             for name, metric in metrics[target].items():
                 for prefix, rows in counts.items():
@@ -213,7 +217,7 @@ class Evaluator:
     def _describe_columns(self, target: str) -> str:
         return f"column {join_names(f'`{key}`' for key in self.program.features.targets[target].keys)}"
 
-    def _has_value(self, name: str, rows: np.ndarray) -> bool:
+    def _has_value(self, name: str, rows: RowNumbers) -> bool:
         """Whether a target has a value in one of some rows."""
         column, size = target_column(name), self.training.evaluation_batch_size
         for start in range(0, len(rows), size):
@@ -294,7 +298,7 @@ class Evaluator:
 
     def _evaluate_batches(
         self,
-        rows: np.ndarray,
+        rows: RowNumbers,
         parameters: Any,
         model_state: Any,
         mc_samples: int | None = None,
@@ -348,7 +352,7 @@ class Evaluator:
     def load_batch(self, split: str) -> Batch:
         """All examples of a split as a batch without inputs. Targets that are images are left out."""
         rows, values = self.data.splits[split], self._load_targets(split)
-        weight = None if self.weights is None else jnp.asarray(self.weights[rows])
+        weight = None if self.weights is None else jnp.asarray(self.weights[as_index(rows)])
         specs = {name: self.targets[name] for name in values}
         return make_targets(specs, values, jnp.ones(len(rows), bool), weight)
 

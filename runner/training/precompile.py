@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from components.types import RowNumbers
 from runner import memory
 from runner.data.batches import Chunk
 from runner.data.padding import ListLengths, describe_longest, measure_lists, widen
@@ -139,7 +140,7 @@ def check_longest_lists(
             _check_evaluation(evaluator, widest, (program_inputs, state), split, (size, held), describe_longest(lists))
 
 
-def _widen_evaluation(evaluator: Evaluator, rows: np.ndarray, lists: Sequence[ListLengths]) -> Chunk:
+def _widen_evaluation(evaluator: Evaluator, rows: RowNumbers, lists: Sequence[ListLengths]) -> Chunk:
     """The shapes of an evaluation batch of a split with the longest lists."""
     size = evaluator.evaluation_batch_size
     first = next(iter(evaluator.batches.chunks(rows[:size], size, 1, pad=True)))

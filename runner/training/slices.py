@@ -130,7 +130,7 @@ def _explain(
                 if not math.isnan(metrics.get(name, 0.0)):
                     continue
                 if prefix and evaluator.weights is not None:
-                    counts = counts & (evaluator.weights[evaluator.data.splits[split][rows]] > 0)
+                    counts = counts & (evaluator.weights[np.asarray(evaluator.data.splits[split])[rows]] > 0)
                 metric = evaluator.parts.targets[target].metrics.get(own)
                 if not counts.any():
                     yield name, "no weight above 0" if is_known.any() else "no value of the target"

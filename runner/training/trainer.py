@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from components.closest import suggest_name
-from components.types import Clock, Event, FitsBatch, UserError, Weights
+from components.types import Clock, Event, FitsBatch, RowNumbers, UserError, Weights, as_index
 from runner.config.check_targets import WEIGHTED
 from runner.config.settings import Training
 from runner.data.batches import Chunk, gather_rows
@@ -127,7 +127,7 @@ class Trainer(Evaluator):
 
     def _check_values(self) -> Iterator[str]:
         """Yields a warning for losses and metrics that are NaN; raises UserError if a run with them makes no sense."""
-        if self.weights is not None and not self.weights[self.data.splits["train"]].any():
+        if self.weights is not None and not self.weights[as_index(self.data.splits["train"])].any():
             raise UserError("feature.weight: all weights of the training split are 0. One must be above 0.")
         for split in self.data.splits:
             for undefined in self.find_undefined(split, f"the {split} split"):
@@ -184,7 +184,7 @@ class Trainer(Evaluator):
         encoded = gather_rows({column: self.data.encoded[column]}, self.data.splits["train"])
         return self.program.forward.apply_layers(self.program_inputs, encoded)[column]
 
-    def _plan_dispatch(self, rows: np.ndarray) -> tuple[Chunk, tuple[Any, ...]]:
+    def _plan_dispatch(self, rows: RowNumbers) -> tuple[Chunk, tuple[Any, ...]]:
         """The first chunk of rows, and the arguments of `program.train` for it, with shapes for the state."""
         chunk = next(iter(self.batches.chunks(rows, self.training.batch_size, self.steps_per_dispatch)))
         step_count, rate_inputs = np.int32(chunk.steps), self.rate_inputs(0, 1.0)

@@ -24,7 +24,9 @@ from components.types import (
     MakesRows,
     Ragged,
     ReadsFiles,
+    RowNumbers,
     RowOperation,
+    as_index,
 )
 
 
@@ -144,7 +146,7 @@ def compact_counts(reports: Sequence[OperationReport]) -> None:
             report.row_counts = report.row_counts.astype(np.min_scalar_type(report.row_counts.max(initial=0)))
 
 
-def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.ndarray]) -> None:
+def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, RowNumbers]) -> None:
     """Counts the rows of each split before and after each operation.
 
     Args:
@@ -155,14 +157,14 @@ def count_by_split(reports: Sequence[OperationReport], splits: Mapping[str, np.n
     for report in reports:
         counts, after = report.row_counts, dict.fromkeys(splits, 0)
         if counts is not None:
-            after = {split: int(counts[rows].sum(dtype=np.int64)) for split, rows in splits.items()}
+            after = {split: int(counts[as_index(rows)].sum(dtype=np.int64)) for split, rows in splits.items()}
         report.by_split = {split: (before[split], after[split]) for split in splits}
         before = after
 
 
 def map_splits(
-    splits: Mapping[str, np.ndarray], source_rows: np.ndarray, size: int, reports: Sequence[OperationReport]
-) -> dict[str, np.ndarray]:
+    splits: Mapping[str, RowNumbers], source_rows: np.ndarray, size: int, reports: Sequence[OperationReport]
+) -> dict[str, RowNumbers]:
     """The rows of each split after operations. Raises DataError if a split has none left.
 
     Args:
@@ -172,10 +174,10 @@ def map_splits(
         reports: what the operations did. They get the number of rows of each split.
     """
     count_by_split(reports, splits)
-    mapped = dict[str, np.ndarray]()
+    mapped = dict[str, RowNumbers]()
     for split, rows in splits.items():
         is_in_split = np.zeros(size, bool)
-        is_in_split[rows] = True
+        is_in_split[as_index(rows)] = True
         mapped[split] = np.flatnonzero(is_in_split[source_rows])
         if len(rows) and not len(mapped[split]):
             raise DataError(_describe_emptied(split, reports))

@@ -42,10 +42,12 @@ from components.types import (
     LocalVersion,
     OperationsSummary,
     ReadsSource,
+    RowNumbers,
     RowOperation,
     SkipsRows,
     Source,
     TableProfile,
+    as_index,
     find_columns_read,
     locate_row,
     row_count,
@@ -132,10 +134,10 @@ class OperatedSource:
         """Yields the rows after the operations. The first call runs them."""
         return iter(self.result.parts[part])
 
-    def splits(self) -> Mapping[str, np.ndarray]:
+    def splits(self) -> Mapping[str, RowNumbers]:
         return self._map_splits(self.source.splits())
 
-    def folds(self, count: int, fold: int) -> Mapping[str, np.ndarray]:
+    def folds(self, count: int, fold: int) -> Mapping[str, RowNumbers]:
         """The splits of a cross-validation of the source."""
         if not isinstance(self.source, Foldable):
             raise DataError(f"{type(self.source).__name__} does not support cross-validation")
@@ -361,7 +363,7 @@ class OperatedSource:
     def _source_size(self) -> int:
         return sum(self.source.sizes().values())
 
-    def _map_splits(self, splits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _map_splits(self, splits: Mapping[str, RowNumbers]) -> dict[str, RowNumbers]:
         """The rows of each split after the operations.
 
         Raises:
@@ -370,13 +372,13 @@ class OperatedSource:
         self._check_merged(splits)
         return map_splits(splits, self.source_rows(), self._source_size, self.result.reports)
 
-    def _check_merged(self, splits: Mapping[str, np.ndarray]) -> None:
+    def _check_merged(self, splits: Mapping[str, RowNumbers]) -> None:
         """Raises DataError if an operation made one row of rows in several splits, or of one that is in none."""
         if not any(report.merged for report in self.result.reports):
             return
         split_of = np.full(self._source_size, -1, np.int8)
         for number, rows in enumerate(splits.values()):
-            split_of[rows] = number
+            split_of[as_index(rows)] = number
         for index, report in enumerate(self.result.reports):
             for merged in report.merged:
                 is_divided = split_of[merged.rows] != split_of[merged.into]

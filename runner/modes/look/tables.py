@@ -48,7 +48,7 @@ def first_examples_table(view: View) -> Section | None:
                 each for name in data.encoded if is_part(name) for each in data.encoded[name].values()
             )
             array = next((each for each in arrays if isinstance(each, WindowedRows)), None)
-            rows = known_by[:1] if array is None else array.find_rows(known_by[:1])[0]
+            rows = np.asarray(known_by[:1]) if array is None else array.find_rows(np.asarray(known_by[:1]))[0]
             ends = rows[[0, -1]]
             numbers = ends if data.row_numbers is None else data.row_numbers[ends]
             copied = copy_columns(data.source, examples.keys, data.source_rows(ends))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from components.types import HasPixelRange, NamesIds, Output, Padded, TargetSpec, UnscalesImages
+from components.types import HasPixelRange, NamesIds, Output, Padded, RowNumbers, TargetSpec, UnscalesImages
 from runner.config.config import Config
 from runner.config.scalars import split_scalars
 from runner.data.batches import gather_rows
@@ -168,7 +168,7 @@ class View:
         found = [spec.classes for spec in self.targets.values() if spec.is_image and spec.classes is not None]
         return found[0] if len(found) == 1 and len(found[0]) <= MAX_EXPLAINED else ()
 
-    def load(self, column: str, rows: np.ndarray) -> jax.Array:
+    def load(self, column: str, rows: RowNumbers) -> jax.Array:
         """What the layer of a target or of the weights returns for some rows; `column` is its encoded column."""
         encoded = gather_rows({column: self.data.encoded[column]}, rows)[column]
         fitted = self.data.constants[column]

@@ -1,11 +1,14 @@
 """Columns given from Python."""
 
+import hashlib
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
 from components.data import Arrays, Frame
+from components.data.arrays import update_digest
 from components.types import DataError, Ragged
 
 
@@ -100,3 +103,18 @@ def test_the_fingerprint_follows_values_types_names_and_shapes(other: dict) -> N
 def test_values_that_are_not_a_table_raise_an_error(columns: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         arrays(columns).sizes()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [[], ["x"], ["é", None, 3], ["a" * 50] * 20_000 + ["\U0001f600"], [["a", "b"]] * 5000],
+    ids=["no row", "one row", "values of several types", "one wide character", "two axes"],
+)
+def test_objects_are_digested_as_the_text_of_their_list_in_little_memory(texts: list[Any]) -> None:
+    array, digest = np.array(texts, object), hashlib.blake2b()
+    tracemalloc.start()
+    update_digest(digest, array)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert digest.digest() == hashlib.blake2b(repr(texts).encode()).digest()
+    assert peak < 2**21
