@@ -28,7 +28,7 @@ from runner.errors import ConfigError
 from runner.execution.programs import _PROGRAMS
 from runner.sweep import launch
 from runner.sweep.grid import list_combinations, parse_axes
-from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.manifest import Manifest, SweepRun, create_manifest
 from runner.sweep.plan import Plan, explain_incomparable, make_plan
 from runner.sweep.ranking import format_table, rank, save_ranking
 
@@ -104,6 +104,15 @@ def test_a_command_runs_one_setting_of_an_experiment_with_a_sweep(words: list[st
 def test_a_wrong_sweep_of_an_experiment_is_an_error(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         make_plan(["experiment=own", word], multirun=False)
+
+
+@pytest.mark.usefixtures("own_sweep")
+def test_the_ranking_shows_the_fields_of_an_option() -> None:
+    plan = make_plan(["experiment=own"], multirun=False)
+    assert isinstance(plan, Plan)
+    manifest = create_manifest(plan)
+    _, *rows = format_table(manifest, rank(manifest))
+    assert sorted(row[1] for row in rows) == ["sgd", "{option:sgd,momentum:0.9}"]
 
 
 @pytest.mark.usefixtures("own_sweep")
