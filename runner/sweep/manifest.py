@@ -104,5 +104,6 @@ def _override_values(run: PlannedRun) -> dict[str, Any]:
     group whose option has fields: the name of the option alone doesn't distinguish the runs.
     """
     pairs = [(override_key(override), override.partition("=")[2]) for override in run.overrides]
-    leaves, choices = dict(dotted_leaves(run.config.values)), run.config.choices
-    return {key: leaves.get(key, text if "{" in text else choices.get(key, text)) for key, text in pairs}
+    choices = run.config.choices
+    values = dict(dotted_leaves(run.config.values)) | choices
+    return {key: text if key in choices and "{" in text else values.get(key, text) for key, text in pairs}
