@@ -107,12 +107,16 @@ def test_a_wrong_sweep_of_an_experiment_is_an_error(word: str, message: str) -> 
 
 
 @pytest.mark.usefixtures("own_sweep")
-def test_the_ranking_shows_the_fields_of_an_option() -> None:
-    plan = make_plan(["experiment=own"], multirun=False)
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["experiment=own"], ["sgd", "{option:sgd,momentum:0.9}"]), (["regularizer=[],[l2]"], ["['l2']", "[]"])],
+)
+def test_the_ranking_shows_the_fields_of_an_option(words: list[str], shown: list[str]) -> None:
+    plan = make_plan(words, multirun=True)
     assert isinstance(plan, Plan)
     manifest = create_manifest(plan)
     _, *rows = format_table(manifest, rank(manifest))
-    assert sorted(row[1] for row in rows) == ["sgd", "{option:sgd,momentum:0.9}"]
+    assert sorted(row[1] for row in rows) == shown
 
 
 @pytest.mark.usefixtures("own_sweep")
