@@ -62,8 +62,9 @@ class Numeric:
         indicate_missing: whether to append an element for each number: 1 if the number is missing, else 0.
         per: a column of classes. `normalize` is fitted to each class separately. A class that doesn't occur in the
             training split is normalized as all rows together. None: `normalize` is fitted to all rows.
-        size: the number of elements of a row of each key. Lists of this length are vectors, without `sequence`. None:
-            it is inferred from the data, whose rows are then numbers or arrays.
+        size: the number of elements of a row of each key. Lists of this length and arrays of so many elements, such as
+            images, are vectors, without `sequence`. None: it is inferred from the data, whose rows are then numbers or
+            vectors.
         sequence: whether a row has any number of vectors. It becomes a sequence (T, D), padded with zeros; of lists of
             lists a sequence of sequences, (T, S, 1); with a `size` above 1, the innermost lists are the vectors.
         read_as: what other feature columns read: `output`, the normalized numbers; or `data`, the numbers in the data

@@ -100,8 +100,10 @@ def _intersect(mappings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _override_values(run: PlannedRun) -> dict[str, Any]:
     """The values of a run's overrides by key.
 
-    If the key is no leaf of the configuration, such as a mapping, the value is the text after the `=`.
+    If the key is no leaf of the configuration, such as a mapping, the value is the text after the `=`. So is that of a
+    group whose option has fields: the name of the option alone doesn't distinguish the runs.
     """
-    values = dict(dotted_leaves(run.config.values)) | run.config.choices
     pairs = [(override_key(override), override.partition("=")[2]) for override in run.overrides]
-    return {key: values.get(key, text) for key, text in pairs}
+    choices = run.config.choices
+    values = dict(dotted_leaves(run.config.values)) | choices
+    return {key: text if key in choices and "{" in text else values.get(key, text) for key, text in pairs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -121,7 +122,8 @@ class Numbers:
             return self.source(block, allow_missing=self.allow_missing)
         if not self.sequences and self.vector_size is not None:
             block = stack_lists(block, self.source, self.vector_size)
-        return as_vectors(block, self.source, raw.read_numbers(block, self.source, allow_missing=self.allow_missing))
+        numbers = raw.read_numbers(block, self.source, allow_missing=self.allow_missing)
+        return as_vectors(block, self.source, numbers, self.vector_size)
 
 
 def join_rows(sources: Sequence[NumberRows]) -> NumberRows:
@@ -131,14 +133,19 @@ def join_rows(sources: Sequence[NumberRows]) -> NumberRows:
     return NumberRows(np.concatenate([source.values for source in sources], axis=1), ())
 
 
-def as_vectors(block: Block, key: str, values: np.ndarray) -> np.ndarray:
-    """Reshapes a column of numbers or vectors to (rows, D); raises DataError for a higher rank."""
-    if values.ndim > 2:
+def as_vectors(block: Block, key: str, values: np.ndarray, size: int | None = None) -> np.ndarray:
+    """Reshapes a column of numbers, vectors or arrays of `size` elements to (rows, D).
+
+    Raises:
+        DataError: the rows are arrays with another number of elements.
+    """
+    count = math.prod(values.shape[1:])
+    if values.ndim > 2 and count != size:
         raise DataError(
-            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors. Flatten "
-            "them to vectors; images are read by components.feature.Image"
+            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors. Set "
+            f"`size={count}` of components.feature.Numeric for vectors; images are read by components.feature.Image"
         )
-    return values.reshape(len(values), values.shape[1] if values.ndim > 1 else 1)
+    return values.reshape(len(values), count)
 
 
 def stack_lists(block: Block, key: str, size: int) -> Block:

@@ -119,6 +119,14 @@ def test_several_columns_and_vectors_stand_side_by_side_in_order() -> None:
     np.testing.assert_array_equal(device(column, fitted(column, **given), **given), [[-1, -1, -1], [1, 1, 1]])
 
 
+def test_each_element_of_an_array_is_normalized() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 2, 3, 1), np.uint8)
+    vectors = images.reshape(9, 6)
+    column = Numeric(key="x", size=6, normalize="z_score")
+    expected = (vectors - vectors.mean(0)) / vectors.std(0)
+    np.testing.assert_allclose(device(column, fitted(column, x=images), x=images), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_scale_multiplies() -> None:
     column = Numeric(key="x", scale=1e-5)
     np.testing.assert_allclose(device(column, fitted(column, x=[1.0]), x=[2e5, 5e4]), [[2], [0.5]], rtol=1e-6)
@@ -466,7 +474,10 @@ def test_lists_of_another_length_than_size_are_an_error(size: int | None, offset
         (np.array([[1, 2], [3, "4"]], object), "row 11 of somewhere: column `x` is '4'; a number is needed"),
         (np.array([1, 10**400], object), "row 11 .* `x` is an integer of 1329 bits, too large for float64; a number"),
         (np.zeros((2, 0)), r"column `x` of somewhere has rows of shape \(0,\), which have no numbers"),
-        (np.zeros((2, 2, 2)), r"column `x` of somewhere has rows of shape \(2, 2\), not numbers or vectors"),
+        (
+            np.zeros((2, 2, 2)),
+            r"column `x` of somewhere has rows of shape \(2, 2\), .* `size=4` of components.feature.Numeric",
+        ),
         (
             Strings.from_bytes([b"a", b"\xca\x00"]),
             r"column `x` .* has bytes that aren't text, such as b'.xca",

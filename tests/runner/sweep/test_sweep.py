@@ -30,7 +30,7 @@ from runner.errors import ConfigError
 from runner.execution.programs import _PROGRAMS
 from runner.sweep import launch
 from runner.sweep.grid import list_combinations, parse_axes
-from runner.sweep.manifest import Manifest, SweepRun
+from runner.sweep.manifest import Manifest, SweepRun, create_manifest
 from runner.sweep.plan import Plan, explain_incomparable, make_plan
 from runner.sweep.ranking import Candidate, format_table, rank, save_ranking
 from runner.sweep.report import format_candidate_command
@@ -174,6 +174,19 @@ def test_the_command_of_the_best_candidate_is_one_run() -> None:
         again = make_plan(shlex.split(command)[1:], multirun=False)
         assert not isinstance(again, Plan), command
         assert again.choices["optimizer"] == "sgd"
+
+
+@pytest.mark.usefixtures("own_sweep")
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(["experiment=own"], ["sgd", "{option:sgd,momentum:0.9}"]), (["regularizer=[],[l2]"], ["['l2']", "[]"])],
+)
+def test_the_ranking_shows_the_fields_of_an_option(words: list[str], shown: list[str]) -> None:
+    plan = make_plan(words, multirun=True)
+    assert isinstance(plan, Plan)
+    manifest = create_manifest(plan)
+    _, *rows = format_table(manifest, rank(manifest))
+    assert sorted(row[1] for row in rows) == shown
 
 
 @pytest.mark.usefixtures("own_sweep")
