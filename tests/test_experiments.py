@@ -19,14 +19,15 @@ from runner.signature.build import build
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 SERIES = 800  # rows of a time series, from which windows of a week and a day are taken
-# The start of the names of large networks:
-SLOW_TO_COMPILE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates")
+# The starts of the names of experiments with large networks, and the names of comparisons that resemble each other:
+LARGE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates")
+COMPARED = ("default_networks", "l2_dropout", "max_norm", "optimizers", "schedules", "selu_alpha_dropout")
 
 STARTS_FROM = {"fashion_mnist_from_pairs": "fashion_mnist_pairs"}  # experiments whose `weights.run` the user names
 
 
 def mark_slow(names: list[str]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW_TO_COMPILE) else name for name in names]
+    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(LARGE + COMPARED) else name for name in names]
 
 
 @pytest.fixture
