@@ -19,28 +19,19 @@ from runner.signature.build import build
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 SERIES = 800  # rows of a time series, from which windows of a week and a day are taken
-<<<<<<< HEAD
-# The start of the names of large networks, and of variants of other experiments here:
+# The starts of the names of large networks, of variants of other experiments here, and of comparisons that resemble each other:
 SLOW = (
-    *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "two_rates"),
+    *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates"),
     *("california_housing_dnn", "diabetes_absolute", "diabetes_robust", "digits_lenet5", "digits_mlp"),
+    *("default_networks", "l2_dropout", "max_norm", "optimizers", "schedules", "selu_alpha_dropout"),
     "wide_deep_two_optimizers",
 )
-=======
-# The starts of the names of experiments with large networks, and the names of comparisons that resemble each other:
-LARGE = ("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates")
-COMPARED = ("default_networks", "l2_dropout", "max_norm", "optimizers", "schedules", "selu_alpha_dropout")
->>>>>>> exp25
 
 STARTS_FROM = {"fashion_mnist_from_pairs": "fashion_mnist_pairs"}  # experiments whose `weights.run` the user names
 
 
 def mark_slow(names: list[str]) -> list[Any]:
-<<<<<<< HEAD
     return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(SLOW) else name for name in names]
-=======
-    return [pytest.param(name, marks=pytest.mark.slow) if name.startswith(LARGE + COMPARED) else name for name in names]
->>>>>>> exp25
 
 
 @pytest.fixture
