@@ -19,7 +19,7 @@ from runner.signature.build import build
 FILES = find_options().files
 EXPERIMENTS = sorted(FILES["experiment"])
 SERIES = 800  # rows of a time series, from which windows of a week and a day are taken
-# The starts of the names of large networks, of variants of other experiments here, and of comparisons that resemble each other:
+# The starts of the names of large networks, of variants of other experiments, and of comparisons that are alike:
 SLOW = (
     *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates"),
     *("california_housing_dnn", "diabetes_absolute", "diabetes_robust", "digits_lenet5", "digits_mlp"),
