@@ -83,7 +83,7 @@ def test_two_classes_have_one_threshold() -> None:
 
 
 def test_a_sum_of_losses_does_not_share_the_thresholds() -> None:
-    with pytest.raises(UserError, match="weighted_sum: age has predictions of its own"):
+    with pytest.raises(UserError, match=r"terms\.age\.loss: has predictions of its own"):
         WeightedSum(terms={"age": {"loss": CORAL()}}).outputs(SPEC)
 
 

@@ -155,7 +155,7 @@ def test_a_configuration_that_views_do_not_fit_is_an_error(words: list[str], mes
 def test_without_views_the_error_names_them(in_empty_folder: Path) -> None:
     with pytest.raises(UserError, match=r"got \(12, 4, 4, 1\). Set examples=pairs or views"):
         runner.run(*RUN, *VIEWS, "examples=null", data=DATA)
-    with pytest.raises(UserError, match="nt_xent needs the features first"):
+    with pytest.raises(UserError, match=r"loss\.stage: the architecture returns no features first"):
         runner.run(*RUN, *VIEWS, "architecture={option: mlp, widths: [6]}", data=DATA)
 
 

@@ -419,7 +419,7 @@ def test_a_threshold_is_a_shift_of_the_logits(option: str) -> None:
         value = value_of(option, kind, mirrored, threshold=0.8, positive="no")
         assert value == close(measure(option, kind, shifted))
     with pytest.raises(
-        UserError, match=r"threshold=0\.3 is for two classes or labels, got 3 classes\. Leave threshold"
+        UserError, match=r"threshold: 0\.3 is for two classes or labels, got 3 classes\. Leave threshold"
     ):
         built("metric", option, threshold=0.3).bind(SPECS["three classes"])
 

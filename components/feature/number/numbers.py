@@ -142,8 +142,9 @@ def as_vectors(block: Block, key: str, values: np.ndarray, size: int | None = No
     count = math.prod(values.shape[1:])
     if values.ndim > 2 and count != size:
         raise DataError(
-            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors. Set "
-            f"`size={count}` of components.feature.Numeric for vectors; images are read by components.feature.Image"
+            f"column `{key}` of {block.origin} has rows of shape {values.shape[1:]}, not numbers or vectors",
+            Remedy(f"set `size={count}` of components.feature.Numeric for vectors", "columns"),
+            Remedy("read images with components.feature.Image", "columns"),
         )
     return values.reshape(len(values), count)
 

@@ -393,7 +393,7 @@ def test_masks_may_be_missing_and_new_ones_have_the_classes_and_the_size_of_trai
         encode(Mask(key="mask"), masks(mask=["small.png"]), training)
     with pytest.raises(DataError, match="has no files; for numbers in an array, the target is Label"):
         Mask(key="mask").read(Block({"mask": NUMBERS[None]}))
-    with pytest.raises(UserError, match=r"`resize` \(=fit\) adds borders, which have no class; set `ignore`"):
+    with pytest.raises(UserError, match=r"resize: fit adds borders, which have no class; set `ignore`"):
         Mask(key="mask", resize="fit")
     with pytest.raises(UserError, match="`resize` is for images that are resized, and none are; set `size`"):
         Mask(key="mask", resize="crop")

@@ -76,7 +76,7 @@ def test_the_fingerprint_tells_sets_and_splits_apart() -> None:
 
 
 def test_an_unknown_data_set_raises_an_error_with_the_names_of_all() -> None:
-    with pytest.raises(UserError, match=r"`name` \(='mnist'\) is no data set of scikit-learn. Allowed: breast_cancer"):
+    with pytest.raises(UserError, match=r"name: 'mnist' is no data set of scikit-learn. Allowed: breast_cancer"):
         ScikitLearn(name="mnist", valid=0.1, test=0.2)  # type: ignore[arg-type]
 
 

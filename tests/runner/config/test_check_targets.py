@@ -223,7 +223,7 @@ def test_mixed_classes_need_a_loss_that_takes_probabilities(
     configure(["data=california_housing", "feature=california_housing", "architecture=mlp", "loss=mse", "metric=[mae]"])
     (problem,) = problems(*base, "loss=hard")
     assert problem.startswith(f"augmentation.{augmentation}: mixes classes, and hard.Hard doesn't take their prob")
-    assert "Losses that do: binary_cross_entropy, binary_focal, categorical_hinge, focal, " in problem
+    assert "Losses that do: binary_cross_entropy, binary_focal, categorical_hinge, coral, focal, " in problem
     labels = ["feature.target={_target_: components.feature.Labels, key: tags}", "loss=hard"]
     (of_labels,) = problems(*base, *labels)
     assert "do: binary_cross_entropy, binary_focal, hinge, squared_hinge, weighted_sum. [" in of_labels

@@ -375,7 +375,7 @@ def test_building_parts_touches_no_file_and_starts_nothing() -> None:
     given = {"architecture": {"outputs": 3}, "optimizer": {"learning_rate": 0.1}}
     sources = {"a": build({"_target_": "components.data.Csv", "path": "nowhere"}, {})}
     required = {"path": "nowhere", "where": "a > 0", "columns": {"a": "b"}, "sources": sources, "count": 2, "index": 1}
-    required |= {"by": ["a"], "other": sources["a"]}
+    required |= {"by": ["a"], "other": sources["a"], "size": 3}
     aggregates = {"columns": {"rows": "count()"}}
     built = {}
     for _ in range(2):  # the sources of signatures are read the first time
