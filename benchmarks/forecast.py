@@ -52,7 +52,7 @@ class Windows(NamedTuple):
 
 
 def read_windows(model: Any, split: str, limit: int | None) -> Windows:
-    view, rows = View(model.data, model.features), model.data.splits[split][:limit]
+    view, rows = View(model.data, model.features), np.asarray(model.data.splits[split])[:limit]
     examples = view.examples(rows)
     columns = dict.fromkeys(itertools.chain.from_iterable(model.features.inputs.values()))
     inputs = np.concatenate([np.asarray(examples.columns[name]) for name in columns], axis=-1)

@@ -297,7 +297,7 @@ def test_an_erased_rectangle_has_the_area_and_the_ratio() -> None:
     assert rows.all(), "anywhere"
     noise = augment(Erase(probability=1.0, area=(1.0, 1.0), ratio=1.0, fill=3.0, std=0.5), images)
     assert (noise.mean(), noise.std()) == (pytest.approx(3, abs=0.01), pytest.approx(0.5, abs=0.01))
-    with pytest.raises(UserError, match=r"`area` \(=\[0\.3, 0\.2\]\) has the smallest share of the area first"):
+    with pytest.raises(UserError, match=r"area: \[0\.3, 0\.2\] has the smallest share of the area first"):
         Erase(area=(0.3, 0.2))
 
 
