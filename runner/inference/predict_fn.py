@@ -14,7 +14,7 @@ from runner.data.batches import gather_rows
 from runner.data.padding import measure_lists
 from runner.data.stacked_columns import stack_columns
 from runner.data.transform import Rows
-from runner.program.forward import random_key
+from runner.program.forward import draw_samples
 from runner.program.monte_carlo import Samples, Spread, add_sample, average_samples, make_streams, start_samples
 from runner.program.parts import BuiltParts, ProgramInputs
 from runner.program.program import Program
@@ -95,24 +95,10 @@ class PredictFn:
                     outputs = RowOutputs(self._compiled_logits(*arguments), {})
                 else:
                     empty = empty or start_samples(*self._draw(*arguments))  # all batches have the same shape
-                    outputs = self._average_samples(empty, mc_samples, number, *arguments)
+                    samples = draw_samples(self._compiled_sample, empty, mc_samples, number, *arguments)
+                    outputs = self._compiled_average(self.program_inputs, samples)
                 yield jax.tree.map(lambda values, stop=count - first: np.asarray(values)[:stop], outputs)
                 number += 1
-
-    def _average_samples(
-        self,
-        samples: dict[str, Samples],
-        mc_samples: int,
-        number: int,
-        program_inputs: ProgramInputs,
-        *arguments: Any,
-    ) -> RowOutputs:
-        """Adds samples for the batch of a number to none. Returns their mean, and how far they are apart."""
-        key = random_key(program_inputs, "mc", number)
-        for _ in range(mc_samples):
-            samples = self._compiled_sample(samples, key, program_inputs, *arguments)
-        outputs: RowOutputs = self._compiled_average(program_inputs, samples)
-        return outputs
 
     def _check_padding(self, rows: Rows, indices: np.ndarray) -> None:
         """Raises RunError if the lists of some rows, padded to the longest ones, need more memory than the host has."""

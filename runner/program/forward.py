@@ -16,7 +16,7 @@ from runner.data.stacked_columns import StackedColumns
 from runner.data.steps import flatten_steps
 from runner.errors import error_location
 from runner.program.model import Augment, Model, list_inputs
-from runner.program.monte_carlo import make_streams
+from runner.program.monte_carlo import Samples, make_streams
 from runner.program.objective import augment, make_targets
 from runner.program.parts import BuiltParts, ProgramInputs
 
@@ -228,6 +228,30 @@ def random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int
     """The random key of a stream at a step."""
     seed_key = jax.random.key(program_inputs.numbers["seed"])
     return jax.random.fold_in(jax.random.fold_in(seed_key, STREAMS[stream]), step)
+
+
+def draw_samples(
+    sample: Callable[..., dict[str, Samples]],
+    samples: dict[str, Samples],
+    count: int,
+    number: int,
+    program_inputs: ProgramInputs,
+    *inputs: Any,
+) -> dict[str, Samples]:
+    """Adds samples of Monte Carlo dropout for a batch to `samples`.
+
+    Args:
+        sample: (samples, random key, program inputs, *inputs) -> the samples with one more.
+        samples: the samples before.
+        count: how many are added.
+        number: the number of the batch, which has random keys of its own.
+        program_inputs: numbers and constants.
+        inputs: the other arguments of `sample`.
+    """
+    key = random_key(program_inputs, "mc", number)
+    for _ in range(count):
+        samples = sample(samples, key, program_inputs, *inputs)
+    return samples
 
 
 def _random_key_of_part(

@@ -25,7 +25,7 @@ from runner.data.slices import SliceColumn
 from runner.data.stacked_columns import stack_columns
 from runner.display.progress import Progress
 from runner.log import LOG
-from runner.program.forward import random_key
+from runner.program.forward import draw_samples
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
 from runner.program.monte_carlo import Samples
 from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
@@ -316,7 +316,7 @@ class Evaluator:
             arguments: tuple[Any, ...] = *inputs, chunk.mask, np.int32(number)
             if mc_samples is not None:
                 empty = empty or self.program.start_samples(*inputs)  # all batches have the same shape
-                arguments = *arguments, self._draw_samples(empty, mc_samples, number, *inputs)
+                arguments = *arguments, draw_samples(self.program.sample, empty, mc_samples, number, *inputs)
             need = self.compile_function(name, function, chunk, *arguments)
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_memory_checked:
@@ -325,15 +325,6 @@ class Evaluator:
                 self._is_memory_checked = True
             sums, outputs = function(*arguments)
             yield sums, outputs, chunk.mask
-
-    def _draw_samples(
-        self, samples: dict[str, Samples], mc_samples: int, number: int, *inputs: Any
-    ) -> dict[str, Samples]:
-        """Adds samples for a batch to none. The inputs are those of `Program.sample` after the random key."""
-        key = random_key(self.program_inputs, "mc", number)
-        for _ in range(mc_samples):
-            samples = self.program.sample(samples, key, *inputs)
-        return samples
 
     def compute_targets(self, split: str, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """The targets of rows by name, as `decode_targets` returns them.
