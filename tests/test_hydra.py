@@ -72,6 +72,7 @@ def run_program(*folders: Path) -> tuple[str, str]:
     return process.stdout, process.stderr.strip()
 
 
+@pytest.mark.slow
 def test_both_versions_compose_and_sweep_equally(next_hydra: Path) -> None:
     output, version = run_program()
     assert version == hydra.__version__

@@ -222,6 +222,7 @@ def test_a_second_call_of_predict_compiles_nothing(folder: Path, caplog: pytest.
     assert not [record.message for record in caplog.records if "ompil" in record.message]
 
 
+@pytest.mark.slow
 def test_predicted_classes_have_the_type_of_the_classes_in_the_data(tmp_path: Path) -> None:
     labels = np.array([3, 10, 7])[np.arange(ROWS) % 3]
     result = train("training.epochs=1", label=labels)

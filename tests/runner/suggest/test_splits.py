@@ -71,6 +71,7 @@ def test_an_error_of_an_option_has_no_other_remedy(capsys: pytest.CaptureFixture
     )
 
 
+@pytest.mark.slow
 def test_new_rows_need_no_column_of_the_splits(capsys: pytest.CaptureFixture[str]) -> None:
     Path("test.csv").write_text(HEAD + "\n".join([*ROWS[90:], "9,q9,,,,a"]))
     options = ("data.test=test.csv", "data.group=patient", "data.per_class=20", "data.classes=[a,b]")

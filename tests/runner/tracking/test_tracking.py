@@ -588,6 +588,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with ThreadPoolExecutor(2) as pool:  # each with a lock of its own, as processes have
