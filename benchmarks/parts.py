@@ -7,8 +7,9 @@ Each case has two functions of the same arguments: a part of ours, and its count
 with their gradients, an optimizer by its update, a schedule at one step. Before they are timed, their results
 are compared. Options of `optimizer` that name a function of Optax itself are not listed: nothing of ours is in them.
 
-Prints for each case a line of JSON: `flops` and `bytes`, those of XLA's cost analysis of ours divided by theirs, and
-`speed`, the median over the rounds of their time divided by ours. Both alternate, so that a busy machine slows both.
+Prints for each case a line of JSON: `flops` and `bytes`, by XLA's cost analysis those of ours divided by those of the
+reference, and `speed`, the median over the rounds of the reference's time divided by ours. Both alternate, so that a
+busy machine slows both.
 A line ends with `"more": true` if ours needs more operations or bytes, and with `"slower": true` if it is not 0.95
 times as fast. A schedule computes one number in a step, so only its time counts. Normalizations of Flax compute the
 variance as ours do (`use_fast_variance=False`): its default subtracts two large numbers if the mean is large.
@@ -46,13 +47,13 @@ class Case(NamedTuple):
     Attributes:
         name: their name.
         ours: a function.
-        theirs: a function of the same arguments, with the same results.
+        reference: a function of the same arguments, with the same results.
         arguments: the arguments.
     """
 
     name: str
     ours: Callable[..., Any]
-    theirs: Callable[..., Any]
+    reference: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
@@ -65,17 +66,17 @@ def main() -> None:
 
 def compare(case: Case, rounds: int) -> dict[str, Any]:
     """The figures of a case. Raises AssertionError if the results differ."""
-    compiled = [jax.jit(function).lower(*case.arguments).compile() for function in (case.ours, case.theirs)]
+    compiled = [jax.jit(function).lower(*case.arguments).compile() for function in (case.ours, case.reference)]
     results = [jax.tree.leaves(function(*case.arguments)) for function in compiled]
-    for ours, theirs in zip(*results, strict=True):
-        atol = TOLERANCE * float(jnp.abs(theirs).max()) + 1e-12
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol, err_msg=case.name)
+    for ours, reference in zip(*results, strict=True):
+        atol = TOLERANCE * float(jnp.abs(reference).max()) + 1e-12
+        np.testing.assert_allclose(ours, reference, rtol=0, atol=atol, err_msg=case.name)
     costs = [function.cost_analysis() or {} for function in compiled]
     flops, size = (_divide(*(cost.get(key, 0.0) for cost in costs)) for key in ("flops", "bytes accessed"))
     calls = _count_calls(partial(compiled[1], *case.arguments))
     variants = {index: partial(_repeat, function, case.arguments, calls) for index, function in enumerate(compiled)}
     seconds = time_variants(variants, rounds)
-    speed = statistics.median(theirs / ours for ours, theirs in zip(seconds[0], seconds[1], strict=True))
+    speed = statistics.median(reference / ours for ours, reference in zip(seconds[0], seconds[1], strict=True))
     flags = {"more": max(flops, size) > MAX_COST and "schedule" not in case.name, "slower": speed < MIN_SPEED}
     figures = {"flops": round(flops, 3), "bytes": round(size, 3), "speed": round(speed, 3)}
     milliseconds = round(1000 * statistics.median(seconds[0]) / calls, 4)
@@ -84,8 +85,8 @@ def compare(case: Case, rounds: int) -> dict[str, Any]:
     }
 
 
-def _divide(ours: float, theirs: float) -> float:
-    return ours / theirs if theirs else float(ours > 0) + 1
+def _divide(ours: float, reference: float) -> float:
+    return ours / reference if reference else float(ours > 0) + 1
 
 
 def _repeat(function: Callable[..., Any], arguments: tuple[Any, ...], calls: int) -> None:
@@ -102,14 +103,14 @@ def _count_calls(call: Callable[[], Any]) -> int:
 
 
 def list_cases() -> Iterator[Case]:
-    for name, ours, theirs in list_losses():
+    for name, ours, reference in list_losses():
         logits, target = make_examples(name)
-        yield Case(f"loss {name}", *(_with_gradient(function) for function in (ours, theirs)), (logits, target))
+        yield Case(f"loss {name}", *(_with_gradient(function) for function in (ours, reference)), (logits, target))
     yield from list_optimizers()
-    for name, ours, theirs in list_schedules():
-        yield Case(f"schedule {name}", _rate_at(ours), theirs, (jnp.int32(STEPS // 3),))
-    for name, (ours, theirs), shape in list_layers():
-        yield make_layer_case(f"layer {name}", ours, theirs, shape)
+    for name, ours, reference in list_schedules():
+        yield Case(f"schedule {name}", _rate_at(ours), reference, (jnp.int32(STEPS // 3),))
+    for name, (ours, reference), shape in list_layers():
+        yield make_layer_case(f"layer {name}", ours, reference, shape)
     yield from list_metrics()
 
 
@@ -183,8 +184,8 @@ def list_optimizers() -> Iterator[Case]:
         def update(gradients: Any, parameters: Any, states: Any, number: int, both: Any = transformations) -> Any:
             return both[number].update(gradients, states[number], parameters)[0]
 
-        ours, theirs = (partial(update, number=number) for number in (0, 1))
-        yield Case(f"optimizer {name}", ours, theirs, (tree, tree, states))
+        ours, reference = (partial(update, number=number) for number in (0, 1))
+        yield Case(f"optimizer {name}", ours, reference, (tree, tree, states))
 
 
 def _rate_at(ours: Any) -> Callable[[jax.Array], jax.Array]:
@@ -234,7 +235,7 @@ def list_layers() -> Iterator[tuple[str, tuple[Any, Any], tuple[int, ...]]]:
     yield "AveragePool", (layer.AveragePool(2), partial(nn.avg_pool, window_shape=(2, 2), strides=(2, 2))), images
 
 
-def make_layer_case(name: str, ours: nn.Module, theirs: Any, shape: tuple[int, ...]) -> Case:
+def make_layer_case(name: str, ours: nn.Module, reference: Any, shape: tuple[int, ...]) -> Case:
     """The outputs of a layer in training, its new statistics, and its gradients."""
     x = jax.random.normal(KEY, shape) * 2 + 1
     variables = jax.jit(partial(ours.init, train=True))(KEY, x)
@@ -247,11 +248,11 @@ def make_layer_case(name: str, ours: nn.Module, theirs: Any, shape: tuple[int, .
         return y, [changed.get("batch_stats", {}).get(key, 0) for key in ("mean", "variance")]
 
     def run_theirs(parameters: Any, statistics: Any, x: jax.Array) -> Any:
-        if not isinstance(theirs, nn.Module):
-            return theirs(x), [0, 0]
+        if not isinstance(reference, nn.Module):
+            return reference(x), [0, 0]
         own = {"mean": statistics["mean"], "var": statistics["variance"]} if statistics else {}
-        options = {"use_running_average": False} if isinstance(theirs, nn.BatchNorm) else {}
-        y, changed = theirs.apply({"params": parameters, "batch_stats": own}, x, mutable=["batch_stats"], **options)
+        options = {"use_running_average": False} if isinstance(reference, nn.BatchNorm) else {}
+        y, changed = reference.apply({"params": parameters, "batch_stats": own}, x, mutable=["batch_stats"], **options)
         return y, [changed.get("batch_stats", {}).get(key, 0) for key in ("mean", "var")]
 
     def with_gradients(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -274,12 +275,12 @@ def list_metrics() -> Iterator[Case]:
         sums = accuracy.measure(Output(logits), batch)
         return sums["hits"] / sums["examples"]
 
-    def theirs(logits: jax.Array, target: jax.Array) -> Any:
+    def reference(logits: jax.Array, target: jax.Array) -> Any:
         counted = nnx.metrics.Accuracy()
         counted.update(logits=logits, labels=target)
         return counted.compute()
 
-    yield Case("metric accuracy", ours, theirs, make_examples("softmax"))
+    yield Case("metric accuracy", ours, reference, make_examples("softmax"))
 
 
 if __name__ == "__main__":

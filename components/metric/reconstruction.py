@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from components.closest import suggest_name
-from components.metric.base import sum_elements
+from components.metric.base import count_examples, sum_elements
 from components.types import Batch, Output, TargetSpec, UserError
 
 
@@ -44,7 +44,7 @@ class ReconstructionError:
         every = batch._replace(targets={}, masks={})  # the mask is `present`
         return {
             "value": sum_elements(values.astype(jnp.float32).mean(tuple(range(1, values.ndim))), every),
-            "examples": sum_elements(jnp.ones(batch.present.shape, bool), every),
+            "examples": count_examples(every),
         }
 
     def result(self, sums: Mapping[str, np.ndarray]) -> float:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 if TYPE_CHECKING:
     import numpy as np
 
+PIECE_ROWS = 1 << 17  # are compared at a time
+
 
 def row_dtype(rows: int) -> str:
     """The type of the numbers of so many rows, which need half the memory below 2^31 rows."""
@@ -133,6 +135,3 @@ def compact_rows(rows: RowNumbers, total: int) -> RowNumbers:
     ):
         return RowRange(range(first, last + 1))
     return rows.astype(row_dtype(total))
-
-
-PIECE_ROWS = 1 << 17  # are compared at a time

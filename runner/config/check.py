@@ -492,9 +492,7 @@ def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _check_batch_size(values: Mapping[str, Any]) -> Iterator[Problem]:
     """Checks that a batch size of `auto` can be chosen."""
     training = values.get("training")
-    if not isinstance(training, dict):
-        return
-    if training.get("batch_size") != AUTO:
+    if not isinstance(training, dict) or training.get("batch_size") != AUTO:
         return
     key, remedy = "training.batch_size", "Set a number."
     if training.get("compile") is False:

@@ -42,8 +42,8 @@ class Spread(NamedTuple):
     Attributes:
         std: the standard deviation over the samples, of each number in the unit of the data, (B, …, outputs), or of the
             probability of each class, (B, …, classes).
-        entropy: the entropy of the mean probabilities in nats, (B, …); of labels, the sum of theirs. None: the target
-            is numbers.
+        entropy: the entropy of the mean probabilities in nats, (B, …); of labels, the sum of their entropies. None: the
+            target is numbers.
         mutual_information: the entropy less the mean of the entropies of the samples, 0 or more: what the model doesn't
             know, in contrast to what is random in the data (Gal et al., 2017: Deep Bayesian active learning with image
             data).
