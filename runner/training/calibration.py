@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from components.types import UserError
 from runner.program.model import CALIBRATION
@@ -63,6 +62,8 @@ def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
         return BOUNDS[0]
     if slope(high) <= 0:
         return BOUNDS[1]
+    from scipy.optimize import brentq  # the import takes 0.8 s, and few runs calibrate
+
     return float(np.exp(brentq(slope, low, high, xtol=1e-7)))
 
 

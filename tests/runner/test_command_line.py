@@ -79,6 +79,14 @@ def test_an_error_in_an_operation_comes_with_the_others_and_imports_numpy_only(i
     assert HEAVY & {*done.stdout.split()} == {"numpy"}
 
 
+def test_a_plain_run_imports_only_what_it_needs(in_empty_folder: Path) -> None:
+    Path("rows.csv").write_text("x,y\n" + "".join(f"{n % 7},{'ab'[n % 2]}\n" for n in range(60)))
+    words = ["data=csv", "data.path=rows.csv", "data.target=y", "training.steps=1", "tracking=none", "quiet=true"]
+    done = subprocess.run([sys.executable, "-P", "-c", PRINT_IMPORTS, *words], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert {"mlflow", "pandas", "sklearn", "scipy", "matplotlib"}.isdisjoint(done.stdout.split())
+
+
 def test_errors_go_to_standard_error_without_a_traceback(in_empty_folder: Path) -> None:
     done = titrate(
         "optimizer=nadm", "trainning.epochs=3", "training.epochs=abc", "training.batch_size=0", "seed=-1", "x"
