@@ -721,11 +721,9 @@ def _write_yaml(folder: Path) -> Path:
 
 
 def _read_yaml(path: Path) -> Any:
-    from omegaconf import OmegaConf
-
     from runner.config.choices import load_yaml
 
-    return _keys_to_text(OmegaConf.to_container(load_yaml(path), resolve=False))
+    return _keys_to_text(load_yaml(path))
 
 
 def _keys_to_text(node: Any) -> Any:

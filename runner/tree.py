@@ -6,7 +6,7 @@ A reference such as `${learning_rate}` names a key. It must be the entire value,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from components.closest import suggest_name
@@ -52,6 +52,38 @@ def dotted_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from dotted_leaves(value, f"{prefix}.{index}")
     elif prefix:
         yield prefix, node
+
+
+def change_value(tree: Any, path: Sequence[str | int], change: Callable[[Any], Any]) -> Any:
+    """A copy of a tree with another value at a path. It shares all other values with the tree.
+
+    Args:
+        tree: mappings and lists.
+        path: the keys. That of an element of a list is its number, which may be text.
+        change: returns the new value. It gets the earlier one; None: there is none.
+
+    Raises:
+        IndexError: a list on the path has no such element.
+    """
+    if not path:
+        return change(tree)
+    key, *rest = path
+    if isinstance(tree, list):
+        if not str(key).isdecimal() or int(key) >= len(tree):
+            raise IndexError(key)
+        index = int(key)
+        return [*tree[:index], change_value(tree[index], rest, change), *tree[index + 1 :]]
+    mapping = tree if isinstance(tree, dict) else {}
+    return {**mapping, key: change_value(mapping.get(key), rest, change)}
+
+
+def merge_values(earlier: Any, later: Any) -> Any:
+    """Merges plain values: mappings key by key, and anything else by the later value."""
+    if isinstance(earlier, list) and isinstance(later, dict):  # by index, as an override such as `layers.0.rate=0.1`
+        return [merge_values(element, later.get(str(index), element)) for index, element in enumerate(earlier)]
+    if not isinstance(earlier, dict) or not isinstance(later, dict):
+        return later
+    return earlier | {key: merge_values(earlier.get(key), value) for key, value in later.items()}
 
 
 def iterate_parts(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

@@ -164,7 +164,7 @@ def test_hydra_is_imported_only_where_overrides_are_parsed() -> None:
     users = {
         path.stem for path in MODULES if {top_package(name) for name in find_imports(path)} & {"hydra", "omegaconf"}
     }
-    parsing = {"choices", "completion", "compose", "earlier_run", "grid", "merge", "options", "overrides"}
+    parsing = {"choices", "completion", "compose", "earlier_run", "grid", "merge", "overrides"}
     assert users == {*parsing, "profiled_source"}
 
 

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from components.closest import suggest_name
@@ -53,7 +53,7 @@ class File(NamedTuple):
 
     path: Path
     group: str
-    content: DictConfig
+    content: dict[str, Any]
     origin: str | None = None
 
 
@@ -115,7 +115,7 @@ def choose_options(
     for group, (option, origin) in (chosen_by_files | on_command_line).items():
         choices.options[group], choices.origins[group] = option, origin
         if group == "feature" and suggestion is not None:
-            content = OmegaConf.create(dict(suggestion.feature))
+            content = dict(suggestion.feature)
             choices.files.append(File(Path(f"{INFERRED_FEATURE}.yaml"), group, content, suggestion.origin))
         elif group != EXPERIMENT and group not in choices.broken:
             for file in _load_option_files(choices, catalog, group, option, origin):
@@ -126,8 +126,8 @@ def choose_options(
     return choices
 
 
-def load_yaml(path: Path) -> DictConfig:
-    """Reads a YAML file with a mapping at its root. The caller must copy the result before changing it.
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML file with a mapping at its root, as plain values, with references as text. They must not change.
 
     Raises:
         UserError: the file can't be read. The message has the line if it is known.
@@ -136,7 +136,7 @@ def load_yaml(path: Path) -> DictConfig:
         content = yaml_file.read(path, display_path(path), OPTION_LIMITS, _parse)
     except OmegaConfBaseException as error:
         raise UserError(f"{display_path(path)}: can't be read: {describe_error(error)}") from error
-    if not isinstance(content, DictConfig):
+    if not isinstance(content, dict):
         raise UserError(f"{display_path(path)}: the file is not a mapping. Write `key: value` on each line.")
     for key in content:
         if not isinstance(key, str):
@@ -146,7 +146,7 @@ def load_yaml(path: Path) -> DictConfig:
 
 @functools.lru_cache(maxsize=256)  # a sweep reads the same files for each of its runs
 def _parse(text: str) -> Any:
-    return OmegaConf.load(io.StringIO(text))
+    return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
 
 
 def _load_option_files(choices: Choices, catalog: Catalog, group: str, option: Any, origin: str) -> list[File]:
@@ -235,7 +235,7 @@ def _drop_unchosen(experiment: File, experiment_choices: Mapping[str, Any], on_c
         experiment.content.pop(group, None)
     for group in experiment_choices.keys() & on_command_line.keys():
         settings = experiment.content.get(group)
-        if isinstance(read_default_options()[group], list) and isinstance(settings, DictConfig):
+        if isinstance(read_default_options()[group], list) and isinstance(settings, dict):
             replaced = _as_set(experiment_choices[group][0]) - _as_set(on_command_line[group][0])
             for name in replaced:
                 settings.pop(name, None)
@@ -252,9 +252,7 @@ def _option_names(option: Any) -> Any:
     return None if option is None else str(option)
 
 
-def _pop_defaults(content: DictConfig) -> list[Any]:
+def _pop_defaults(content: dict[str, Any]) -> list[Any]:
     """Removes the defaults list from a file's content, and returns its entries."""
-    entries = cast(dict[str, Any], OmegaConf.to_container(content)).get("defaults", [])
-    if "defaults" in list(content):  # `in content` is false for the value `???`
-        del content["defaults"]
+    entries = content.pop("defaults", [])
     return entries if isinstance(entries, list) else [entries]

@@ -304,7 +304,7 @@ def _without_settled_notes(suggestion: Suggestion, overrides: Sequence[str]) -> 
 
 def _complete_groups(choices: Choices, tree: MergedTree) -> dict[str, Any]:
     """The values of a tree with a key for each group, without groups whose option is unknown."""
-    raw = cast(dict[str, Any], mask_values(tree.values()))
+    raw = cast(dict[str, Any], mask_values(tree.values))
     for group, option in choices.options.items():
         raw.setdefault(group, None if option is None else {})  # {}: of several options none is chosen
     for group in choices.broken:

@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from components.types import UserError
 from components.uri_mask import MASK, mask_uri
 from runner.config.catalog import FRAME, MIXED, TABLE_FILE, find_options
 from runner.config.config import Config
@@ -132,13 +129,10 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
         from runner.config.mixed_rows import make_source_of_new_rows  # imports NumPy
 
         of_run["data"] = make_source_of_new_rows(data, _read_options(settings))
-    try:
-        tree = OmegaConf.create({**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}})
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    merged = MergedTree(OptionReader(catalog), tree, [("", of_run, str(path))])
+    values = {**config.values, **of_run, **{key: config.values[key] for key in COMMAND_KEYS}}
+    merged = MergedTree(OptionReader(catalog), values, [("", of_run, str(path))])
     merged.apply_settings(settings)
-    values = merged.values()
+    values = merged.values
     origins = find_origins(values, merged.settings)
     overlaid = replace(
         config,

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, OPTION, RUN_YAML, display_path
 from runner.config.choices import Choices, File, load_yaml
 from runner.config.config import OptionProblem
-from runner.config.options import Layer, OptionReader, clear_place, merge_values
-from runner.config.overrides import apply_override, describe_clash, describe_error, override_origin
+from runner.config.options import Layer, OptionReader, clear_place
+from runner.config.overrides import apply_override, describe_clash, override_origin
 from runner.signature.schema import SCHEMA
+from runner.tree import merge_values
 
-MERGE_ERRORS = (OmegaConfBaseException, TypeError)  # TypeError: a list where another file has a mapping
 GROUPS_OF_PARTS = {key.partition(".")[0] for key in SCHEMA}
 
 
@@ -29,19 +24,20 @@ class MergedTree:
 
     Args:
         reader: reads the options that a layer names.
-        tree: the values of the first layer.
+        values: the values of the first layer.
         settings: the values of the first layer with their origins.
 
     Attributes:
+        values: the merged plain values, with references as text. A merge makes new ones and changes none.
         settings: (key, value, origin) in the order of merging.
         problems: the problems of layers that can't be merged.
         option_problems: the problems of options that can't be loaded, by the key of their place.
         choices: the options that layers choose for groups at the root.
     """
 
-    def __init__(self, reader: OptionReader, tree: DictConfig, settings: Sequence[tuple[str, Any, str]]) -> None:
+    def __init__(self, reader: OptionReader, values: dict[str, Any], settings: Sequence[tuple[str, Any, str]]) -> None:
         self._reader = reader
-        self._tree = tree
+        self.values = values
         self.settings = list(settings)
         self.problems: list[str] = []
         self.option_problems: list[OptionProblem] = []
@@ -49,18 +45,14 @@ class MergedTree:
 
     def copy(self) -> MergedTree:
         """A copy that can be changed."""
-        copied = MergedTree(self._reader, copy.deepcopy(self._tree), self.settings)
+        copied = MergedTree(self._reader, self.values, self.settings)
         copied.problems, copied.option_problems = [*self.problems], [*self.option_problems]
         copied.choices = dict(self.choices)
         return copied
 
-    def values(self) -> dict[str, Any]:
-        """The merged values, with references as text."""
-        return cast(dict[str, Any], OmegaConf.to_container(self._tree))
-
     def merge_values(self, values: Mapping[str, Any], origin: str) -> None:
         """Merges values without options."""
-        self._tree.merge_with(dict(values))
+        self.values = merge_values(self.values, dict(values))
         self.settings.append(("", dict(values), origin))
 
     def merge_options(self, options: Mapping[str, Any], origin: str) -> None:
@@ -70,24 +62,13 @@ class MergedTree:
             group, _, name = place.partition(".")
             tree.setdefault(group, {})[name] = option
         if tree:
-            self._merge_layer(self._reader.read(tree, self.values(), origin), origin)
+            self._merge_layer(self._reader.read(tree, self.values, origin), origin)
 
     def merge_files(self, choices: Choices) -> None:
         """Merges the files of the chosen options in their order. A file that can't be merged is a problem."""
-        merged: dict[str, Any] = {}
-        waiting: list[tuple[str, dict[str, Any]]] = []  # are merged at once: each call of `merge` copies the tree
         for chosen_file in choices.files:
             origin = chosen_file.origin or display_path(chosen_file.path)
-            values, layer = self._read_file(chosen_file, merged, origin, choices)
-            if layer.names_options:
-                self._merge_plain_files(waiting)
-                waiting = []
-                self._merge_layer(layer, origin)
-            else:
-                waiting.append((origin, values))
-                self.settings.append(("", layer.own, origin))
-            merged = merge_values(merged, layer.values)
-        self._merge_plain_files(waiting)
+            self._merge_layer(self._read_file(chosen_file, origin, choices), origin)
 
     def apply_settings(self, settings: Sequence[Override]) -> None:
         """Applies the settings of the command line.
@@ -115,7 +96,7 @@ class MergedTree:
     def _apply_plain(self, setting: Override) -> None:
         """Applies a setting that names no options."""
         try:
-            apply_override(self._tree, setting)
+            self.values = apply_override(self.values, setting)
         except UserError as error:
             self.problems.append(str(error))
         if setting.is_delete() or not isinstance(setting.value(), dict):
@@ -131,52 +112,38 @@ class MergedTree:
         for key in reversed(setting.key_or_group.split(".")):
             nested = {key: nested}
         origin = override_origin(setting)
-        layer = self._reader.read(nested, self.values(), origin, str(setting.input_line))
+        layer = self._reader.read(nested, self.values, origin, str(setting.input_line))
         if layer.names_options:
             self._merge_layer(layer, origin)
         elif chooses_target:
             self._apply_plain(setting)
         return layer.names_options or chooses_target
 
-    def _read_file(
-        self, file: File, merged: Mapping[str, Any], origin: str, choices: Choices
-    ) -> tuple[dict[str, Any], Layer]:
-        """Reads a file. Returns its values from the root of the configuration, and their layer.
+    def _read_file(self, file: File, origin: str, choices: Choices) -> Layer:
+        """Reads the layer of a file.
 
         Options of an experiment are left out in groups whose option the command line chooses.
         """
-        content = cast(dict[str, Any], OmegaConf.to_container(file.content))
-        values = content if file.group == EXPERIMENT else {file.group: content}
-        layer = self._reader.read(values, merged, origin)
+        values = file.content if file.group == EXPERIMENT else {file.group: file.content}
+        layer = self._reader.read(values, self.values, origin)
         chosen = {str(place[0]) for place in layer.replaced if len(place) == 1}
         if file.group == EXPERIMENT and (left_out := chosen & choices.chosen_on_command_line):
             values = {key: value for key, value in values.items() if key not in left_out}
-            return values, self._reader.read(values, merged, origin)
-        return values, layer
-
-    def _merge_plain_files(self, files: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        with contextlib.suppress(*MERGE_ERRORS):
-            self._tree = cast(DictConfig, OmegaConf.merge(self._tree, *(values for _, values in files)))
-            return
-        self._tree = copy.deepcopy(self._tree)  # in case no file can be merged
-        for origin, values in files:
-            try:
-                self._tree = cast(DictConfig, OmegaConf.merge(self._tree, values))
-            except MERGE_ERRORS as error:
-                problem = describe_clash(self.values(), values) or describe_error(error)
-                self.problems.append(f"{origin}: {problem}")
+            return self._reader.read(values, self.values, origin)
+        return layer
 
     def _merge_layer(self, layer: Layer, origin: str) -> None:
-        """Merges a layer that names options."""
-        values = self.values()
         for place in layer.replaced:
-            clear_place(values, place)
+            self.values = clear_place(self.values, place)
             self._forget_problems(".".join(map(str, place)))
-        self._tree = OmegaConf.create(merge_values(values, layer.values))
         self.settings += [(".".join(map(str, place)), content, of_file) for place, content, of_file in layer.contents]
         self.settings.append(("", layer.own, origin))
         self.option_problems += layer.problems
         self.choices |= layer.choices
+        if not layer.names_options and (clash := describe_clash(self.values, layer.values)):
+            self.problems.append(f"{origin}: {clash}")
+        else:
+            self.values = merge_values(self.values, layer.values)
 
     def _forget_problems(self, key: str) -> None:
         """Removes the problems of options at a key whose value is replaced, or below it."""
@@ -188,16 +155,9 @@ class MergedTree:
 def start_tree(reader: OptionReader, choices: Choices) -> MergedTree:
     """The tree of `conf/run.yaml`. A group without other values has the origin of its choice."""
     settings: list[tuple[str, Any, str]] = [(group, {}, origin) for group, origin in choices.origins.items()]
-    settings.append(("", OmegaConf.to_container(load_yaml(RUN_YAML)), display_path(RUN_YAML)))
-    return MergedTree(reader, _read_run_yaml(), settings)
-
-
-@functools.cache
-def _read_run_yaml() -> DictConfig:
-    """The values of `conf/run.yaml`. `merge_files` copies them."""
-    content = copy.deepcopy(load_yaml(RUN_YAML))
-    del content["defaults"]
-    return content
+    values = load_yaml(RUN_YAML)
+    settings.append(("", values, display_path(RUN_YAML)))
+    return MergedTree(reader, {key: value for key, value in values.items() if key != "defaults"}, settings)
 
 
 def _may_choose_part(setting: Override) -> bool:

@@ -9,12 +9,11 @@ Wherever a part stands, the name of an option of its group may stand, alone or w
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
-
-from omegaconf import OmegaConf
+from typing import Any
 
 from components.closest import suggest_name
 from components.types import UserError
@@ -25,7 +24,7 @@ from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.schema import SCHEMA, option_groups, takes_function
 from runner.signature.source import PartNotFoundError
 from runner.signature.type_hints import element_hint, find_problems, format_value, part_kinds
-from runner.tree import KeyPath, is_reference, join_path
+from runner.tree import KeyPath, change_value, is_reference, join_path, merge_values
 
 DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
@@ -86,7 +85,7 @@ class OptionReader:
     def load(self, group: str, name: str) -> dict[str, Any]:
         """The part of an option. Raises UserError if its file can't be read, or holds several parts or none."""
         path = self.catalog.files[group][name]
-        content = cast(dict[str, Any], OmegaConf.to_container(load_yaml(path)))
+        content = load_yaml(path)
         check_key(content, group, name, path)
         if "_target_" in content:
             return content
@@ -106,21 +105,10 @@ class OptionReader:
         return self._hints[target]
 
 
-def merge_values(earlier: Any, later: Any) -> Any:
-    """Merges plain values: mappings key by key, and anything else by the later value."""
-    if isinstance(earlier, list) and isinstance(later, dict):  # by index, as an override such as `layers.0.rate=0.1`
-        return [merge_values(element, later.get(str(index), element)) for index, element in enumerate(earlier)]
-    if not isinstance(earlier, dict) or not isinstance(later, dict):
-        return later
-    return earlier | {key: merge_values(earlier.get(key), value) for key, value in later.items()}
-
-
-def clear_place(tree: Any, path: KeyPath) -> None:
-    """Makes the value at a path of a tree, if there is one, an empty mapping. It keeps its position among its keys."""
-    for key in path[:-1]:
-        tree = _get_child(tree, key)
-    if _has_child(tree, path[-1]):
-        tree[int(path[-1]) if isinstance(tree, list) else path[-1]] = {}
+def clear_place(tree: Any, path: KeyPath) -> Any:
+    """The tree with an empty mapping as the value at a path, if there is one. It keeps its position among its keys."""
+    parent = functools.reduce(_get_child, path[:-1], tree)
+    return change_value(tree, path, lambda _: {}) if _has_child(parent, path[-1]) else tree
 
 
 def _get_child(value: Any, key: Any) -> Any:
@@ -259,7 +247,7 @@ class _Reading:
         count = len(self.layer.replaced)
         values, own = self._read_elements(fields, hint, content.get("_target_"), path, content)
         for place in self.layer.replaced[count:]:
-            clear_place(content, place[len(path) :])
+            content = clear_place(content, place[len(path) :])
         return merge_values(content, values), own
 
     def _name_parts(self, value: list[Any], path: KeyPath) -> dict[str, Any]:

@@ -9,13 +9,12 @@ import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+from omegaconf.errors import GrammarParseError
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, FROM_PYTHON, read_default_options
@@ -25,7 +24,7 @@ from runner.override_text import quote_for_shell, quote_text
 from runner.signature.parameters import read_settings_fields
 from runner.signature.schema import find_list
 from runner.signature.type_hints import format_value
-from runner.tree import REFERENCE_RULE
+from runner.tree import REFERENCE_RULE, change_value, merge_values
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
 
@@ -315,31 +314,36 @@ def override_origin(override: Override) -> str:
     return f"{COMMAND_LINE} ({override.input_line})"
 
 
-def apply_override(tree: DictConfig, setting: Override) -> None:
-    """Applies an override that sets or deletes a value. It may set a key that is not in the tree.
+def apply_override(tree: Mapping[str, Any], setting: Override) -> dict[str, Any]:
+    """The plain values with those that an override sets or deletes. It may set a key that is not in the tree.
 
     Raises:
         UserError: a list and a mapping can't be merged, or the key to delete does not exist.
     """
-    key = setting.key_or_group
-    owner, _, name = key.rpartition(".")
+    key, value = setting.key_or_group, setting.value()
+    *owner, name = key.split(".")
+
+    def delete(parent: Any) -> Any:
+        if isinstance(parent, list) and name.isdecimal() and int(name) < len(parent):
+            return [*parent[: int(name)], *parent[int(name) + 1 :]]
+        if isinstance(parent, dict) and name in parent:
+            return {other: element for other, element in parent.items() if other != name}
+        raise UserError(f"{setting.input_line}: there is no {key} to delete")
+
+    def merge(earlier: Any) -> Any:
+        if key in REPLACED_KEYS:
+            return value
+        if clash := describe_clash(earlier, value, key):
+            raise UserError(f"{setting.input_line}: {clash}")
+        return merge_values(earlier, value)
+
     try:
-        if not setting.is_delete():
-            OmegaConf.update(tree, key, setting.value(), merge=key not in REPLACED_KEYS)
-            return
-        parent = OmegaConf.select(tree, owner) if owner else tree
-        index = int(name) if isinstance(parent, ListConfig) and name.isdecimal() else name
-        if not isinstance(parent, ListConfig | DictConfig) or index not in _valid_keys(parent):
-            raise UserError(f"{setting.input_line}: there is no {key} to delete")
-        del parent[index]  # type: ignore[arg-type]
-    except UserError:
-        raise
-    except (OmegaConfBaseException, TypeError, ValueError) as error:
-        later = setting.value()
-        for part in reversed(key.split(".")):
-            later = {part: later}
-        problem = None if setting.is_delete() else describe_clash(OmegaConf.to_container(tree), later)
-        raise UserError(f"{setting.input_line}: {problem or describe_error(error)}") from error
+        if setting.is_delete():
+            return cast(dict[str, Any], change_value(tree, owner, delete))
+        return cast(dict[str, Any], change_value(tree, [*owner, name], merge))
+    except IndexError as error:
+        later = functools.reduce(lambda nested, part: {part: nested}, reversed([*owner, name]), value)
+        raise UserError(f"{setting.input_line}: {describe_clash(tree, later)}") from error
 
 
 def describe_error(error: Exception) -> str:
@@ -376,10 +380,6 @@ def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:
         remedy = f", or set an element by its number, such as {key}.0" if earlier else ""
         return f"{key} is a list of {len(earlier)}, got {got}. Write {key}=[…]{remedy}."
     return None
-
-
-def _valid_keys(parent: ListConfig | DictConfig) -> Collection[Any]:
-    return range(len(parent)) if isinstance(parent, ListConfig) else list(parent)
 
 
 def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> str | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
 
 from components.types import UserError
 from runner.config.catalog import EXPERIMENT, MIXED, Catalog
@@ -59,12 +58,12 @@ def _can_suggest(node: Mapping[str, Any]) -> bool:
 
 def _read_missing(settings: Iterable[Override]) -> dict[str, str]:
     """`missing` of the targets where the command line sets it, by name; that of the only target is `target`."""
-    tree = OmegaConf.create({"feature": {"target": {}, "targets": {}}})
+    tree: dict[str, Any] = {"feature": {"target": {}, "targets": {}}}
     for setting in settings:
         if setting.key_or_group.startswith("feature.target"):
             with suppress(UserError):  # reported with the other problems of the command
-                apply_override(tree, setting)
-    feature = cast(dict[str, Any], OmegaConf.to_container(tree))["feature"]
+                tree = apply_override(tree, setting)
+    feature = tree["feature"]
     parts = {"target": feature["target"], **(feature["targets"] or {})}
     missing = {name: part.get("missing") for name, part in parts.items() if isinstance(part, dict)}
     return {name: value for name, value in missing.items() if isinstance(value, str)}
@@ -84,12 +83,11 @@ def _read_chosen_source(
     try:
         examples = catalog.files["examples"].get(str(on_command_line.get("examples")))
         examples_node = None if examples is None else load_yaml(examples)
-        tree = OmegaConf.create({"data": load_yaml(path), "operations": [], "examples": examples_node})
+        values: dict[str, Any] = {"data": load_yaml(path), "operations": [], "examples": examples_node}
         for setting in settings:
             if setting.key_or_group.partition(".")[0] in ("data", "operations", "examples"):
-                apply_override(tree, setting)
+                values = apply_override(values, setting)
     except UserError:
         return None
-    values = cast(dict[str, Any], OmegaConf.to_container(tree))
     read = OptionReader(catalog).read(values, {}, "").values
     return read["data"], read["operations"], read["examples"]

@@ -12,7 +12,6 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from options import options
 
 import components.metric
@@ -310,7 +309,7 @@ def test_any_text_is_the_same_after_writing_and_reading_yaml(values: Any) -> Non
 def test_any_entry_is_the_same_in_a_file_of_an_option(in_empty_folder: Path, values: Any) -> None:
     path = in_empty_folder / "option.yaml"
     path.write_text("\n".join(yaml_file.dump_entry(key, value) for key, value in values.items()), encoding="utf-8")
-    assert OmegaConf.to_container(load_yaml(path), resolve=False) == values
+    assert load_yaml(path) == values
 
 
 def test_a_path_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
@@ -419,7 +418,7 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("training.epochs=${training}", "training.epochs: ${training} refers to itself"),
         ("loss=${architecture}", "loss: unknown option ${architecture}."),
         ("folder=a${seed}", "folder: a${seed} is not a valid reference: `${` starts a reference, which must be"),
-        ("folder='a ${b c}'", "folder='a ${b c}': `${` starts a reference, which must be the entire value: ${KEY}."),
+        ("folder='a ${b c}'", "folder: a ${b c} is not a valid reference: `${` starts a reference, which must be"),
         ("folder=${oc.env:HOME}", "folder: ${oc.env:HOME} calls the function oc.env, which a configuration can't do"),
         ("a=" + 1000 * "[", "a=" + 198 * "[" + "…: the override is nested more than 50 brackets deep"),
         ("folder=" + 20_000 * "x", "folder=" + 193 * "x" + "…: the override is longer than 10,000 characters"),
