@@ -20,7 +20,7 @@ from runner.data.steps import take_examples
 from runner.errors import error_location
 from runner.memory import MemoryNeed
 from runner.program.column_groups import find_kinds, list_numbers
-from runner.program.dispatch import is_slow_in_loops, run_uncompiled
+from runner.program.dispatch import is_slow_in_loops, run_uncompiled, training_options
 from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
@@ -106,7 +106,7 @@ class Program:
         self.init = jit(self._init)
         self.restart = jit(self._restart)
         self.unfreeze = jit(self._unfreeze, donate_argnums=1)
-        self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen")
+        self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen", compiler_options=training_options())
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
         self.sample = jit(self._sample)

@@ -21,6 +21,8 @@ from runner.config.catalog import read_default_options
 from runner.data.batches import Batches
 from runner.data.load import Data, Features, load_encoded
 from runner.execution.programs import get_program
+from runner.log import buffer_log
+from runner.program.dispatch import ORDERED_OPERATIONS, training_options
 from runner.program.metric_sums import add_sums, compute_metrics
 from runner.program.objective import augment
 from runner.program.parts import BatchAugmentation, ProgramInputs, numbers_to_arrays
@@ -178,6 +180,24 @@ def test_many_steps_in_one_dispatch_equal_single_steps() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert all_sums[0]["accuracy"]["examples"] == sum(sums["accuracy"]["examples"] for sums in step_sums) == 12
     assert all_sums[0]["loss"]["sum"] == pytest.approx(sum(sums["loss"]["sum"] for sums in step_sums), rel=1e-5)
+
+
+def test_the_options_of_the_compiler_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = images()
+    ordered = Session(static(MLP), features, prepared(features))
+    assert training_options() == ORDERED_OPERATIONS
+    monkeypatch.setattr("runner.program.program.training_options", dict)
+    plain = Session(static(MLP), features, prepared(features))
+    for session in (ordered, plain):
+        session.train(steps=64)
+    assert all((a == b).all() for a, b in zip(leaves(ordered.state), leaves(plain.state), strict=True))
+
+
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.program.dispatch.ORDERED_OPERATIONS", {"xla_cpu_no_such_option": True})
+    with buffer_log() as log:
+        assert training_options.__wrapped__() == {}
+        assert "xla_cpu_no_such_option" in log.buffer[0].getMessage()
 
 
 def test_a_dispatch_of_many_steps_traces_one(monkeypatch: pytest.MonkeyPatch) -> None:
