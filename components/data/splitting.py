@@ -146,7 +146,8 @@ class SplitOptions(ABC):
         """Reads the columns that decide about splits. Raises DataError for options that exclude each other."""
         names = ("valid", "test", "stratify", "seed", "valid_from", *SPLIT_OPTIONS)
         for conflict in find_split_conflicts({name: getattr(self, name) for name in names}):
-            raise DataError(conflict.describe({name: getattr(self, name) for name in names}))
+            described = conflict.describe({name: getattr(self, name) for name in names})
+            raise DataError(f"{described} Leave one of them out.")
         keys: dict[str, Any] = {}
         if self.stratify is not None:
             keys["class_names"], keys["strata"] = self._read_column("stratify", self.stratify).number_values()

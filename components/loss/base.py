@@ -39,7 +39,12 @@ class TargetedLoss:
         has_two = target.classes is not None and len(target.classes) == 2
         if target.kind_name not in self.target_kinds:
             expected, what = describe_target_kinds(self.target_kinds), describe_target_kinds([target.kind_name])
-            found = what if target.classes is None or target.is_image else f"{what} of {len(target.classes)}"
+            count = "" if target.classes is None or target.is_image else str(len(target.classes))
+            found = (
+                f"a target of {count} classes"
+                if target.kind_name == "classes"
+                else f"{what} of {count}".removesuffix(" of ")
+            )
         elif target.kind == "classes" and self.is_binary and not has_two:
             expected, found = "a target of two classes", str(target.outputs)
         else:

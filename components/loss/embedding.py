@@ -52,6 +52,8 @@ class EmbeddingLoss(TargetedLoss):
             )
         if name not in features:
             hint = suggest_name(name, features, title="Features")
+            if name in ("first", "second"):
+                hint = f"architecture=siamese returns first and second. Choose it, or a field of another one. {hint}"
             raise FieldError(field, f"the architecture returns no features {name}. {hint}")
         return features[name].reshape(len(features[name]), -1).astype(jnp.float32)
 

@@ -12,7 +12,7 @@ def require_classes(metric: str, target: TargetSpec) -> tuple[str, ...]:
     """The classes of a target. Raises UserError for a real-valued or multilabel target."""
     classes = require_categories(metric, target)
     if target.kind == "multilabel":
-        raise UserError(f"{metric} needs a target with one class, got a multilabel target. Choose accuracy.")
+        raise UserError(f"{metric} needs a target of classes, got a multilabel target. Choose accuracy.")
     return classes
 
 

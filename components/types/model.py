@@ -83,7 +83,7 @@ class ScaledErrors(NamedTuple):
 
 
 TARGET_KINDS = {
-    "classes": "a target with one class",
+    "classes": "a target of classes",
     "pixels": "a target with a class for each pixel",
     "labels": "a multilabel target",
     "numbers": "a real-valued target",

@@ -20,7 +20,7 @@ class SplitConflict(NamedTuple):
     reason: str
 
     def describe(self, options: Mapping[str, Any], key: str = "`{}` (={})") -> str:
-        """The conflict as a sentence, and the remedy.
+        """The conflict as a sentence.
 
         Args:
             options: the values by name.
@@ -30,7 +30,7 @@ class SplitConflict(NamedTuple):
             key.format(name, "null" if options.get(name) is None else options[name])
             for name in (self.option, self.other)
         )
-        return f"{first} and {second} exclude each other: {self.reason}. Leave one of them out."
+        return f"{first} and {second} exclude each other: {self.reason}."
 
 
 SPLIT_OPTIONS = ("split_column", "split_hash", "split_by", "group", "per_class", "classes")

@@ -486,7 +486,9 @@ def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for conflict in find_split_conflicts(data):
         key = f"data.{conflict.option}"
-        yield Problem(key, conflict.describe(data, key="data.{}={}").removeprefix(f"{key}="))
+        described = conflict.describe(data, key="data.{}={}").removeprefix(f"{key}=")
+        left_out = f"{key}=0" if conflict.option == "seed" else f"{key}=null"
+        yield Problem(key, f"{described} Leave one of them out, as by {left_out}.")
 
 
 def _check_batch_size(values: Mapping[str, Any]) -> Iterator[Problem]:

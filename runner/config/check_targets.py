@@ -202,10 +202,16 @@ def _check_metric_targets(values: Mapping[str, Any], targets: Mapping[str, Any])
             if not kinds or {*own_kinds} & {*kinds}:
                 continue
             needed, found = describe_target_kinds(kinds), describe_target_kinds(own_kinds[:1])
-            place = f"feature.targets.{target}" if target else "feature.target"
+            place = describe_target(f"feature.targets.{target}" if target else "feature.target", node)
             suitable = join_names(sorted(_list_suitable_metrics(own_kinds[0])))
             text = f"needs {needed}, and {place} is {found}. Metrics that suit it: {suitable}."
             yield Problem(f"{key}.{name}", text)
+
+
+def describe_target(key: str, node: Any) -> str:
+    """The key of a target, and its column where that has another name: `feature.target (status)`."""
+    column = node.get("key") if isinstance(node, Mapping) else None
+    return f"{key} ({column})" if isinstance(column, str) and column != key.rpartition(".")[2] else key
 
 
 def _list_suitable_metrics(kind: str) -> Iterator[str]:

@@ -11,7 +11,14 @@ from typing import Any
 
 from components.closest import join_names
 from components.types import describe_target_kinds
-from runner.config.check_targets import find_augmentations, is_set, needs_no_target, read_target_kinds, target_of
+from runner.config.check_targets import (
+    describe_target,
+    find_augmentations,
+    is_set,
+    needs_no_target,
+    read_target_kinds,
+    target_of,
+)
 from runner.config.option_parts import list_targets
 from runner.signature.classes import find_class, find_method
 from runner.signature.kinds import kinds_of
@@ -84,11 +91,14 @@ def _check_kind(key: str, loss: Mapping[str, Any], place: str, target: Any) -> I
     """Finds a loss, or one within it, that can't take the kind of a target."""
     own, kinds = read_target_kinds(target), read_target_kinds(loss)
     if own and kinds and not {*own} & {*kinds}:
-        able = join_names(
-            name for name, each in list_targets("loss") if own[0] in read_target_kinds({"_target_": each})
-        )
+        able = {
+            name: node for name, each in list_targets("loss") if own[0] in read_target_kinds(node := {"_target_": each})
+        }
+        binary = [name for name, node in able.items() if own[0] in ("classes", "pixels") and is_set(node, "is_binary")]
+        names = join_names(able.keys() - {*binary}) + (f"; for two classes also {join_names(binary)}" if binary else "")
         needed = f"{loss['_target_']} needs {describe_target_kinds(kinds)}"
-        yield Problem(key, f"{needed}, and {place} is {describe_target_kinds(own[:1])}. Losses for it: {able}.")
+        found = f"{describe_target(place, target)} is {describe_target_kinds(own[:1])}"
+        yield Problem(key, f"{needed}, and {found}. Losses for it: {names}.")
     elif is_set(loss, "needs_raw_target") and target and target.get("normalize"):
         yield Problem(
             f"{place}.normalize",

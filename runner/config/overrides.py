@@ -23,7 +23,7 @@ from runner.config.slips import TABLES, explain_data_file, explain_word
 from runner.override_text import quote_for_shell, quote_text
 from runner.signature.parameters import read_settings_fields
 from runner.signature.schema import find_list
-from runner.signature.type_hints import format_value
+from runner.signature.type_hints import find_problems, format_value
 from runner.tree import REFERENCE_RULE, change_value, merge_values
 from runner.user_code import packages_of_allow_option
 from runner.yaml_file import OPTION_LIMITS
@@ -382,6 +382,15 @@ def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:
     return None
 
 
+def _may_be_list(key: str) -> bool:
+    """Whether the value of a key may be a list. Of a parameter of a part it may."""
+    owner, _, name = key.rpartition(".")
+    fields = (
+        read_settings_fields("Training" if owner == "training" else "Settings") if owner in ("", "training") else {}
+    )
+    return name not in fields or not find_problems([], fields[name].hint, key)
+
+
 def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> str | None:
     """The problem of an override that Hydra's grammar allows but Titrate doesn't; None: there is none."""
     name = override.key_or_group
@@ -396,10 +405,8 @@ def _find_problem(override: Override, is_choice: bool, *, may_sweep: bool) -> st
         if root in MODE_KEYS and not name.endswith(".columns"):
             return "takes one value, and no sweep is over it. Choose one."
         if may_sweep and root not in MODE_KEYS:
-            return (
-                "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun), or a "
-                f"list as one value: {name}=[…]"
-            )
+            sweep = "several values need a sweep. Write -m before the overrides (in Python, call runner.multirun)"
+            return f"{sweep}, or a list as one value: {name}=[…]" if _may_be_list(name) else sweep
         values = str(override.input_line).partition("=")[2]
         if name in SINGLE_VALUES:
             as_text = f'{name}="{values}"'

@@ -61,7 +61,9 @@ def find_origin(origins: Mapping[str, str], key: str) -> str | None:
 
 def format_problem(problem: str, origin: str | None) -> str:
     """Adds the origin of the wrong value to a problem."""
-    return f"{problem} [set by {origin}]" if origin else problem
+    if not origin:
+        return problem
+    return f"{problem} [{origin}]" if origin.startswith("inferred ") else f"{problem} [set by {origin}]"
 
 
 @contextmanager

@@ -51,6 +51,8 @@ OTHER_KEYS = {
     "max_steps": "training.steps",
     "trainer.max_steps": "training.steps",
     "data.batch_size": "training.batch_size",
+    **dict.fromkeys(("class_weight", "class_weights", "training.class_weights"), "feature.target.weight"),
+    "loss.class_weights": "feature.target.weight",
     "random_seed": "seed",
     "random_state": "seed",
     "data.random_seed": "data.seed",
@@ -337,7 +339,9 @@ def find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
             yield meant
     elif not below:
         yield from (f"{name}.{key}" for name, fields in SECTIONS.items() if key in read_settings_fields(fields))
-        yield from _find_layers(key, values) or _find_owners(key, values)
+        owners = _find_layers(key, values) or [*_find_owners(key, values)]
+        undecided = [group for group in read_default_options() if group not in values]  # until a table is read
+        yield from owners or (f"{group}.{key}" for group in undecided if find_options_with(group, key))
 
 
 def _find_layers(name: str, values: Mapping[str, Any]) -> list[str]:

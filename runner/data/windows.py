@@ -175,6 +175,6 @@ def _check_column(name: str, arrays: Mapping[str, Any]) -> None:
         if isinstance(array, Ragged) or hasattr(array, "draws"):
             what = "lists of any length" if isinstance(array, Ragged) else "images that are decoded for each batch"
             raise UserError(
-                f"{config_key(name)} has {what}, which examples of several rows can't have. Leave the column out, or "
-                "set examples=null."
+                f"{config_key(name)} has {what}, which examples of several rows can't have. Leave the column out (one "
+                "that was inferred, by data.drop), or set examples=null."
             )

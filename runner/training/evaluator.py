@@ -373,13 +373,14 @@ class Evaluator:
         if shapes not in self.program.memory_needs:
             size = chunk.rows.shape[1]
             is_rest = function is self.program.train and size < self.training.batch_size
-            reason = " (the last batch of an epoch)" if is_rest else self._describe_lengths(shapes, chunk)
+            reasons = [*["the last batch of an epoch"][:is_rest], *self._describe_lengths(shapes, chunk)]
+            reason = f" ({', '.join(reasons)})" if reasons else ""
             with self.show_compilation(f"{name} for {size} examples{reason}"):
                 self.program.memory_needs[shapes] = memory.measure_program_need(function.lower(*arguments).compile())
         return self.program.memory_needs[shapes]
 
-    def _describe_lengths(self, shapes: tuple[Any, ...], chunk: Chunk) -> str:
-        """Says why a function is compiled again for as many examples: rows are padded to another length."""
+    def _describe_lengths(self, shapes: tuple[Any, ...], chunk: Chunk) -> list[str]:
+        """Why a function is compiled again for as many examples: lists are padded to other lengths."""
         known = [other for other in self.program.memory_needs if other[:2] == shapes[:2]]
         earlier = [other[2:] for other in known if len(other) == len(shapes)]
         leaves, _ = jax.tree_util.tree_flatten_with_path(chunk.data)
@@ -390,7 +391,7 @@ class Evaluator:
             for name, shape, seen in zip(names, shapes[2:], others, strict=True)
             if seen and len(shape) > 1 and shape[1:] not in [other[1:] for other in seen]
         }
-        return f" ({', '.join(lengths.values())})" if lengths else ""
+        return [*lengths.values()]
 
     @contextlib.contextmanager
     def show_compilation(self, name: str) -> Iterator[None]:

@@ -105,8 +105,8 @@ def test_errors_are_in_the_unit_of_the_target() -> None:
         (TopK(5), CLASSES, "k: 5 is above the number of classes. Choose one from 1 to 4"),
         (MAE(), CLASSES, r"mae needs a real-valued target, .* 4 classes\. Choose accuracy"),
         (RMSE(), CLASSES, "rmse needs a real-valued target"),
-        (TopK(2), MULTILABEL, "top_k needs a target with one class, got a multilabel target. Choose accuracy"),
-        (MeanIoU(), MULTILABEL, "mean_iou needs a target with one class"),
+        (TopK(2), MULTILABEL, "top_k needs a target of classes, got a multilabel target. Choose accuracy"),
+        (MeanIoU(), MULTILABEL, "mean_iou needs a target of classes"),
         (MAE(), MULTILABEL, r"got a multilabel target with 4 classes\. Choose accuracy"),
     ],
 )

@@ -326,7 +326,7 @@ def test_averages_and_classes_that_a_target_does_not_have_raise(
 
 @pytest.mark.parametrize("metric", [BalancedAccuracy(), Matthews(), LogLoss()])
 def test_metrics_of_one_class_raise_for_labels(metric: Metric) -> None:
-    with pytest.raises(UserError, match="needs a target with one class, got a multilabel target"):
+    with pytest.raises(UserError, match="needs a target of classes, got a multilabel target"):
         metric.bind(LABELS)
 
 

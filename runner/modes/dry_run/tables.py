@@ -133,6 +133,8 @@ def compile_rows(run: AbstractRun, step: Compiled, evaluation: Compiled | None) 
     """The programs that a run compiles."""
     last = run.last_batch_size
     rest = "" if last == run.batch_size else f"; compiled once more for the last step of an epoch, with {last} examples"
+    if run.trainer.batches.is_ragged:
+        rest += "; compiled again for lists of other lengths"
     yield "the training step", format_duration(step.seconds), _describe_cache(step) + rest
     if evaluation is not None:
         yield "the evaluation", format_duration(evaluation.seconds), _describe_cache(evaluation)

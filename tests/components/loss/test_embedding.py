@@ -229,7 +229,5 @@ def test_wrong_embeddings_raise(loss: Any, features: list[str], soft: Any, messa
 
 def test_pixels_have_no_embeddings() -> None:
     target = TargetSpec("classes", (4, 4), ("a", "b"), lambda logits: logits)
-    with pytest.raises(
-        UserError, match="triplet needs a target with one class, got a target with a class for each pixel"
-    ):
+    with pytest.raises(UserError, match="triplet needs a target of classes, got a target with a class for each pixel"):
         Triplet().outputs(target)

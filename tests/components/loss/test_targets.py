@@ -48,11 +48,11 @@ def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: TargetSp
 @pytest.mark.parametrize(
     ("loss", "bound", "message"),
     [
-        (SoftmaxCrossEntropy(), target(1), r"softmax_cross_entropy needs a target with one class, got a real-valued"),
+        (SoftmaxCrossEntropy(), target(1), r"softmax_cross_entropy needs a target of classes, got a real-valued"),
         (
             BinaryCrossEntropy(),
             target(1),
-            r"a target with one class or a multilabel target, got a real-valued",
+            r"a target of classes or a multilabel target, got a real-valued",
         ),
         (
             BinaryCrossEntropy(),
@@ -62,12 +62,12 @@ def test_the_target_determines_the_number_of_outputs(loss: Loss, bound: TargetSp
         (
             MSE(),
             target(1, 10),
-            r"mse needs a real-valued target, got .* class of 10\. .*: categorical_hi",
+            r"mse needs a real-valued target, got a target of 10 classes\. .*: categorical_hi",
         ),
         (MAE(), target(1, 2), r"mae needs .* Choose a loss for it: binary_cross_entropy, binary_focal, "),
         (Huber(), target(1, 10), "huber needs a real-valued target"),
         (SoftmaxCrossEntropy(), LABELS, "got a multilabel target of 3. .*: binary_cross_entropy, .*, squared_hinge"),
-        (LeNet5_1998(), LABELS, "lenet5_1998 needs a target with one class"),
+        (LeNet5_1998(), LABELS, "lenet5_1998 needs a target of classes"),
         (
             MSE(),
             LABELS,

@@ -64,7 +64,7 @@ def test_weights_may_be_traced(check_traced: Callable[..., None]) -> None:
         (
             {"a": MAE(), "b": SoftmaxCrossEntropy()},
             NUMBERS,
-            "terms.b.loss: softmax_cross_entropy needs a target with one class",
+            "terms.b.loss: softmax_cross_entropy needs a target of classes",
         ),
     ],
 )

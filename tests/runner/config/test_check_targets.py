@@ -236,20 +236,20 @@ def test_mixed_classes_need_a_loss_that_takes_probabilities(
     [
         (
             ["metric=[accuracy,rmse]"],
-            "metric.rmse: needs a real-valued target, and feature.target is a target with one class. Metrics that "
+            "metric.rmse: needs a real-valued target, and feature.target (label) is a target of classes. Metrics that "
             "suit it: "
             "accuracy, auc, average_precision,",
         ),
         (
             ["data=diabetes", "feature=diabetes", "loss=mse", "metric=[rmse,top_k]"],
-            "metric.top_k: needs a target with one class, and feature.target is a real-valued target. Metrics that "
-            "suit it: "
+            "metric.top_k: needs a target of classes, and feature.target (progression) is a real-valued target. "
+            "Metrics that suit it: "
             "log_cosh, mae, mape, poisson_deviance, quantile_loss, r2, rmse, spearman",
         ),
         (
             [*GOOD, "metric={PRICE: [rmse], KIND: [r2]}"],
-            "metric.KIND.r2: needs a real-valued target, and feature.targets.KIND is a target with one class. Metrics "
-            "that suit it:",
+            "metric.KIND.r2: needs a real-valued target, and feature.targets.KIND (k) is a target of classes. "
+            "Metrics that suit it:",
         ),
     ],
 )

@@ -113,8 +113,8 @@ def test_a_loss_calls_another_with_what_it_takes(words: list[str], expected: lis
     [
         (
             ["loss=mse"],
-            "loss: components.loss.MSE needs a real-valued target, and feature.target is a target with one class. "
-            "Losses for it: bi",
+            "loss: components.loss.MSE needs a real-valued target, and feature.target (label) is a target of classes. "
+            "Losses for it: categorical_hinge, ",
         ),
         (["loss=OfLogits", "loss.inner=mae"], None),  # which may get another target
         (
@@ -127,7 +127,8 @@ def test_a_loss_calls_another_with_what_it_takes(words: list[str], expected: lis
         ),
         (
             ["loss=focal", "data=diabetes", "feature=diabetes", "metric=[mae]"],
-            "loss: components.loss.Focal needs a target with one class, and feature.target is a real-valued target. "
+            "loss: components.loss.Focal needs a target of classes, and feature.target (progression) is a "
+            "real-valued target. "
             "Losses for it: c",
         ),
         (

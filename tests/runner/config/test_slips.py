@@ -236,7 +236,7 @@ def test_the_names_for_finished_runs_stand_for_keys_of_ours(meant: str) -> None:
 @pytest.mark.parametrize(("name", "meant"), OTHER_KEYS.items())
 def test_each_other_name_stands_for_a_key_of_ours(name: str, meant: str) -> None:
     parameters = {f"data.{parameter}" for parameter in list_parameters("data")}
-    assert meant in KEYS | parameters | {"feature.columns.image.size"}
+    assert meant in KEYS | parameters | {"feature.columns.image.size", "feature.target.weight"}
     assert name not in KEYS
 
 
