@@ -119,6 +119,7 @@ from components.types.training import ExplainsUndefined as ExplainsUndefined
 from components.types.training import FitsBatch as FitsBatch
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
+from components.types.training import NeedsFields as NeedsFields
 from components.types.training import NeedsRun as NeedsRun
 from components.types.training import Observer as Observer
 from components.types.training import Plateau as Plateau
@@ -126,6 +127,7 @@ from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
 from components.types.training import Step as Step
 from components.types.training import Weights as Weights
+from components.types.training import WeightsNeeds as WeightsNeeds
 from components.types.training import apply_loss as apply_loss
 from components.types.update import UPDATE_PROTOCOLS as UPDATE_PROTOCOLS
 from components.types.update import AfterUpdate as AfterUpdate
