@@ -117,12 +117,14 @@ from components.types.training import Constraint as Constraint
 from components.types.training import Event as Event
 from components.types.training import ExplainsUndefined as ExplainsUndefined
 from components.types.training import FitsBatch as FitsBatch
+from components.types.training import IsPublished as IsPublished
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
 from components.types.training import NeedsFields as NeedsFields
 from components.types.training import NeedsRun as NeedsRun
 from components.types.training import Observer as Observer
 from components.types.training import Plateau as Plateau
+from components.types.training import PublishedFile as PublishedFile
 from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
 from components.types.training import Step as Step

@@ -306,6 +306,34 @@ class NeedsFields(Weights, Protocol):
         """
 
 
+class PublishedFile(NamedTuple):
+    """A file on the Hugging Face Hub.
+
+    Attributes:
+        path: where it is stored, below the folder of the data.
+        url: its address.
+        license: its licence, as its page states it.
+        page: the page that describes it.
+    """
+
+    path: str
+    url: str
+    license: str
+    page: str
+
+
+@runtime_checkable
+class IsPublished(Protocol):
+    """Initial weights from a published file, which a run doesn't fetch.
+
+    Attributes:
+        published: the file. It raises UserError if no such file is known.
+    """
+
+    @property
+    def published(self) -> PublishedFile: ...
+
+
 class Regularizer(Protocol):
     """A penalty on the parameters."""
 

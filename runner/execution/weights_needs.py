@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from components.closest import join_names
-from components.types import NeedsFields, WeightsNeeds
+from components.input_files import find_path
+from components.types import IsPublished, MissingFileError, NeedsFields, UserError, WeightsNeeds
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin, find_origin, format_problem
 from runner.config.python_words import format_override
@@ -48,6 +49,8 @@ def with_weights_needs(config: Config, note: Callable[[str], None]) -> Config:
     """
     with errors_with_origin(config), error_location("weights"):
         weights = build(config.values["weights"], {}, SCHEMA["weights"])
+        if isinstance(weights, IsPublished) and not config.values["resume"]:
+            _check_fetched(weights.published.path, config)
     if not isinstance(weights, NeedsFields) or not weights.exact:
         return config
     if config.values["resume"]:
@@ -58,6 +61,15 @@ def with_weights_needs(config: Config, note: Callable[[str], None]) -> Config:
         with error_location("weights"):
             needs = weights.find_needs(architecture, config.values["architecture"].keys() - {"_target_"})
     return _apply(needs, config, note)
+
+
+def _check_fetched(path: str, config: Config) -> None:
+    """Raises UserError, with the command that fetches it, if a published file doesn't exist."""
+    try:
+        find_path(path, file=True)
+    except MissingFileError as error:
+        names = " ".join(f"{group}={config.choices[group]}" for group in ("weights", "architecture"))
+        raise UserError(f"{error}. Fetch the weights with titrate mode=download {names}") from error
 
 
 def _apply(needs: WeightsNeeds, config: Config, note: Callable[[str], None]) -> Config:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pairs import RECORDED
 from safetensors.numpy import save_file
 
 import runner
@@ -200,3 +202,45 @@ def test_a_dry_run_lists_the_values_with_the_file(capsys: pytest.CaptureFixture[
     found = capsys.readouterr().out
     assert "architecture.pool=mean" in found
     assert "the weights of mine.safetensors (timm)" in found
+
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": [224, 224]}
+SIGNED = {"mean": 0.5, "std": 0.5, "size": [224, 224]}
+LARGE = SIGNED | {"size": [299, 299]}
+CAFFE = {"normalize": None, "mean": [103.939, 116.779, 123.68], "order": "bgr", "size": [224, 224]}
+TORCH = {"padding": "symmetric", "epsilon": 1e-5}
+KERAS_V2 = {"version": "v2", "use_bias": True, "epsilon": 1.001e-5, "max_pool": "keras", "downsample": "last"}
+
+
+@pytest.mark.parametrize(
+    ("record", "architecture", "fields", "image"),
+    [
+        ("alexnet_thin_torchvision", "alexnet2014", {}, IMAGENET),
+        ("convnext_thin_huggingface", "convnext_tiny", {}, IMAGENET),
+        ("convnext_thin_torchvision", "convnext_tiny", {}, IMAGENET),
+        ("densenet_thin_keras", "densenet121", {"epsilon": 1.001e-5}, IMAGENET),
+        ("densenet_thin_torchvision", "densenet121", {}, IMAGENET),
+        ("googlenet_thin_torchvision", "googlenet", {"layout": "torchvision", "batch_norm": True}, SIGNED),
+        ("inception_resnet_v2_thin_timm", "inception_resnet_v2", {"use_scale": True}, LARGE),
+        ("inception_v3_thin_keras", "inception_v3", {"use_scale": False}, LARGE),
+        ("inception_v3_thin_torchvision", "inception_v3", {"count_include_pad": True}, LARGE),
+        ("inception_v4_thin_timm", "inception_v4", {}, LARGE),
+        ("mobilenet_v2_thin_keras", "mobilenet_v2", {}, SIGNED),
+        ("mobilenet_v2_thin_torchvision", "mobilenet_v2", TORCH, IMAGENET),
+        ("resnet_thin_keras", "resnet50", KERAS_V2, SIGNED),
+        ("resnet_thin_timm", "senet154", {}, IMAGENET),
+        ("resnet_thin_torchvision", "resnext50", {}, IMAGENET),
+        ("vgg11_bn_thin_torchvision", "vgg11", {"batch_norm": True}, IMAGENET),
+        ("vgg16_thin_keras", "vgg16", {}, CAFFE),
+        ("xception_thin_keras", "xception", {}, LARGE),
+    ],
+)
+def test_a_file_of_each_family_sets_its_fields_and_preprocessing(
+    record: str, architecture: str, fields: dict[str, Any], image: dict[str, Any]
+) -> None:
+    shapes = json.loads((RECORDED / f"{record}.json").read_text())["shapes"]
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, "mine.safetensors")
+    values, _ = resolve(f"architecture={architecture}")
+    before = configure([*WORDS, "data=digits", f"architecture={architecture}"]).values
+    assert values["architecture"] == before["architecture"] | fields
+    assert values["feature"]["columns"]["image"] == before["feature"]["columns"]["image"] | image | {"resize": "crop"}
