@@ -67,8 +67,9 @@ def _choose_best(
 ) -> NamingScheme:
     if not any(matches):
         libraries = join_names(scheme.library for scheme in candidates)
-        found = join_names(names)
-        raise UserError(f"{type(architecture).__name__}: no name in the file belongs to {libraries}, got {found}.")
+        problem = f"{type(architecture).__name__}: no name in the file belongs to {libraries}, got {join_names(names)}."
+        others = [scheme.library for scheme in find_schemes(architecture) if any(map(scheme.knows, names))]
+        raise UserError(f"{problem} They are names of {others[0]}: set `library={others[0]}`." if others else problem)
     return candidates[matches.index(max(matches))]
 
 
