@@ -23,6 +23,7 @@ from runner.run_folder import find_run
 from runner.signature.build import build
 from runner.signature.parameters import read_signature
 from runner.signature.schema import COLUMN, SCHEMA
+from runner.tree import iterate_leaves, join_path
 
 IMAGE = "components.feature.Image"
 REMEDY = "Leave it out, or set weights.exact=false"
@@ -114,7 +115,7 @@ def _find_image_differences(needs: WeightsNeeds, config: Config, place: Place) -
     too, which has the same size.
     """
     node = _get(config.values, place)
-    with errors_with_origin(config), error_location(".".join(place)):
+    with errors_with_origin(config), error_location(join_path(place)):
         image = build(node, {}, COLUMN)
     wanted = {name: value for name, value in (needs.image or {}).items() if not _is_same(getattr(image, name), value)}
     targets = [config.values["feature"].get("target"), *(config.values["feature"].get("targets") or {}).values()]
@@ -132,14 +133,14 @@ def _find_conflicts(needs: WeightsNeeds, config: Config, place: Place, values: V
             own = _get(config.values, place)[name]
             needed = format_override(name, value)
             problem = f"{_format_setting(place, name, own)}: the weights of {needs.origin} need {needed}. {REMEDY}."
-            yield format_problem(problem, find_origin(config.origins, ".".join((*place, name))))
+            yield format_problem(problem, find_origin(config.origins, join_path((*place, name))))
 
 
 def _is_chosen(config: Config, place: Place, name: str) -> bool:
     """Whether the configuration sets a parameter, and not only because it was inferred from the data."""
     if name not in _get(config.values, place):
         return False
-    origin = find_origin(config.origins, ".".join((*place, name)))
+    origin = find_origin(config.origins, join_path((*place, name)))
     return config.suggestion is None or origin != config.suggestion.origin
 
 
@@ -173,8 +174,10 @@ def _with_values(config: Config, place: Place, values: Mapping[str, Any], origin
     trees = [copy.deepcopy(tree) for tree in (config.values, config.raw)]
     for tree in trees:
         _get(tree, place).update(copy.deepcopy(dict(values)))
-    origins = {".".join((*place, name)): origin for name in values}
-    return replace(config, values=trees[0], raw=trees[1], origins=config.origins | origins)
+    replaced = tuple(f"{join_path((*place, name))}." for name in values)
+    origins = {key: each for key, each in config.origins.items() if not f"{key}.".startswith(replaced)}
+    origins |= {join_path(path): origin for path, _ in iterate_leaves(dict(values), place)}
+    return replace(config, values=trees[0], raw=trees[1], origins=origins)
 
 
 def _get(tree: Mapping[str, Any], place: Place) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from safetensors.numpy import save_file
 
 import runner
 from components.data import Arrays
+from components.image_files import encode_png
 from components.types import UserError
 from runner import yaml_file
 from runner.__main__ import main
 from runner.config.compose import configure
+from runner.config.provenance import find_origin
 from runner.execution.execute import Result
 from runner.execution.weights_needs import with_weights_needs
 
@@ -165,6 +168,19 @@ def test_a_size_of_the_configuration_stays() -> None:
     assert line.endswith("; the published evaluation has size=[6,6]")
 
 
+def test_what_is_inferred_from_the_data_is_no_choice() -> None:
+    for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png", "b/2.png")):
+        path = Path("pictures") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(np.zeros((9 + number, 10, 3), np.uint8)))
+    words = [*WORDS[:3], "data=images", "data.path=pictures", "quiet=true"]
+    inferred = configure(words)
+    assert inferred.values["feature"]["columns"]["image"]["size"] == [8, 8]
+    config = with_weights_needs(inferred, print)
+    assert config.values["feature"]["columns"]["image"]["size"] == [6, 6]
+    assert find_origin(config.origins, "feature.columns.image.size") == "the weights of mine.safetensors (timm)"
+
+
 def test_targets_that_are_images_keep_the_size_of_their_images() -> None:
     values, _ = resolve(
         "feature.target={_target_: components.feature.ImageTarget, key: image}", "loss=mse", "metric=[]"
@@ -200,8 +216,10 @@ def test_a_dry_run_lists_the_values_with_the_file(capsys: pytest.CaptureFixture[
     words = ["data=digits", "mode=dry_run", "feature.columns.image.size=[8,8]", "weights.skip=[head]"]
     assert main([*WORDS, *words, "training.limit_batches=1"]) == 0
     found = capsys.readouterr().out
-    assert "architecture.pool=mean" in found
-    assert "the weights of mine.safetensors (timm)" in found
+    for value in ('architecture.pool="mean"', "feature.columns.image.mean.0=0.4"):
+        assert re.search(rf"^ +{re.escape(value)} .*the weights of mine\.safetensors \(timm\)$", found, re.MULTILINE), (
+            value
+        )
 
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": [224, 224]}
