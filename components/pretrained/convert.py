@@ -104,7 +104,7 @@ def convert_weights(
     adapted = find_adapted(plan, {name: tensor.shape for name, tensor in tensors.items()}, skip)
     arrays: dict[Path, np.ndarray] = {}
     missing: list[str] = []
-    misshapen: list[ArrayMapping] = []
+    misshapen: list[tuple[ArrayMapping, tuple[int, ...]]] = []  # with the shape of the array in our layout
     for mapping in plan.mappings:
         if _is_skipped(skip, mapping.our_name) or _is_skipped(skip, mapping.their_name):
             continue
@@ -117,7 +117,7 @@ def convert_weights(
         if mapping is adapted:
             array = _adapt_channels(array, mapping.shape[2])
         if array.shape != mapping.shape:
-            misshapen.append(mapping)
+            misshapen.append((mapping, array.shape))
         arrays[mapping.path] = array
     missing += [f"our {name}" for name in plan.unmapped if not _is_skipped(skip, name)]
 
@@ -289,18 +289,22 @@ def _unflatten(arrays: Mapping[Path, np.ndarray]) -> dict[str, Any]:
 
 
 def _describe_differences(
-    missing: list[str], unexpected: list[str], misshapen: list[ArrayMapping], tensors: Mapping[str, np.ndarray]
+    missing: list[str],
+    unexpected: list[str],
+    misshapen: list[tuple[ArrayMapping, tuple[int, ...]]],
+    tensors: Mapping[str, np.ndarray],
 ) -> str:
     """Returns the error message for a file that doesn't fit the architecture."""
     wrong_shapes = []
-    for mapping in misshapen:
+    for mapping, found in misshapen:
         their_shape = tensors[mapping.their_name].shape
-        wrong_shapes.append(f"{mapping.their_name} is {their_shape}, our {mapping.our_name} {mapping.shape}")
+        here = f" ({found} in our layout)" if found != their_shape else ""
+        wrong_shapes.append(f"{mapping.their_name} is {their_shape}{here}, our {mapping.our_name} {mapping.shape}")
     message = "the weights don't fit the architecture."
     for title, names in {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong_shapes}.items():
         if names:
             message += f" {title}: {join_names(names)}."
-    is_head_only = all(mapping.path[1] == HEAD for mapping in misshapen) and not missing and not unexpected
+    is_head_only = all(mapping.path[1] == HEAD for mapping, _ in misshapen) and not missing and not unexpected
     if is_head_only:
         message += f" To train a new head for other classes, add {HEAD} to `skip`."
     return message

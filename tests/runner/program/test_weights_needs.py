@@ -136,6 +136,13 @@ def test_a_line_shows_the_values_and_exact_false_sets_none() -> None:
     assert (values["architecture"], notes) == ({"_target_": "mine.Mine"}, [])
 
 
+@pytest.mark.slow
+def test_the_runs_of_a_sweep_show_the_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    result = runner.multirun(*WORDS, *QUICK, "seed=1,2", data=source())
+    assert result.status == "finished"
+    assert capsys.readouterr().out.count("weights: mine.safetensors (timm) sets") == 1
+
+
 def test_a_finished_run_and_a_resumed_one_need_no_file_of_weights() -> None:
     found = train()
     Path("mine.safetensors").unlink()
