@@ -105,7 +105,6 @@ LONG_TO_TRACE = {  # most of those that take more than 0.4 seconds, but for one 
     *("inception_resnet_v1", "inception_resnet_v2", "inception_v3", "inception_v4", "mobilenet_v3"),
     *("mobilenet_v3_small", "resnet101", "resnet152", "se_inception_v3", "se_resnet101", "se_resnet152", "senet154"),
 }
-FIELDS_FOR_WEIGHTS = {"googlenet": {"layout": "torchvision", "batch_norm": True}}  # as the guide says
 
 
 def test_the_table_of_the_guide_lists_every_network() -> None:
@@ -127,9 +126,6 @@ def test_a_row_of_the_table_is_true(row: Row) -> None:
     found = facts(network, *row.image)
     assert found.parameters == row.parameters
     assert format_count(found.multiply_adds, row.multiply_adds) == row.multiply_adds
-    if row.libraries and row.name in FIELDS_FOR_WEIGHTS:
-        network = network.clone(**FIELDS_FOR_WEIGHTS[row.name])
-        found = facts(network, *row.image)
     for library in row.libraries:
         assert takes_weights(network, library, found.variables), library
 

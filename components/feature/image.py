@@ -53,7 +53,8 @@ from components.types import (
 
 WHITE = 255
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
-COLORS = {1: "grey", 3: "RGB"}  # by the number of channels
+RGB = 3  # channels
+COLORS = {1: "grey", RGB: "RGB"}  # by the number of channels
 MAX_CACHED_BYTES = 8_000_000_000  # of decoded training images; above it, files are decoded for each step
 Share: TypeAlias = Annotated[float, Range(0, 1, "(]")]
 Positive: TypeAlias = Annotated[float, Range(0, math.inf, "()")]
@@ -89,9 +90,12 @@ class Image:
         max_megapixels: the maximum number of pixels of a file in millions, because a small file may have billions.
         normalize: `unit` divides by 255. `standardize` gives each channel mean 0 and standard deviation 1 over the
             training split; a constant channel is shifted and divided by 255. None: neither.
-        mean: is subtracted after `normalize`: one number, or one for each channel, in the order of `order`.
-        std: divides the result: one number, or one for each channel.
-        order: the order of the channels: `bgr` reverses it, for networks that were trained in Caffe.
+        mean: is subtracted after `normalize`: one number, or one for each channel, in the order of `order`. Three
+            numbers for RGB also suit other images: grey ones get their average, and those with more channels repeat
+            them.
+        std: divides the result: one number, or one for each channel, as `mean`.
+        order: the order of the channels: `bgr` reverses it, for networks that were trained in Caffe. Grey images have
+            none.
     """
 
     key: str
@@ -146,13 +150,13 @@ class Image:
         fitted = results.get("channels", OffsetScale(np.zeros(1), np.zeros(1)))
         unit = 1 if self.normalize is None else WHITE
         device = {"offset": fitted.offset, "divisor": scaling.find_divisor(fitted, if_constant=unit)}
+        shape = choose_shape(self.key, results["shapes"])
         if self.mean is not None:
-            device["offset"] = _scale_to_bytes(self.mean, unit)
+            device["offset"] = _scale_to_bytes(self.mean, unit, shape[-1])
         if self.std is not None:
-            device["divisor"] = _scale_to_bytes(self.std, unit)
+            device["divisor"] = _scale_to_bytes(self.std, unit, shape[-1])
         if self.normalize == "standardize" and self.order == "bgr":  # the channels are in this order when it is used
             device = {name: values[::-1] for name, values in device.items()}
-        shape = choose_shape(self.key, results["shapes"])
         rows = results.get(TRAINING_ROWS, sum(count for count, _ in results["shapes"].values()))
         decoded_bytes = math.prod(shape) * rows
         is_large = self.decode is None and decoded_bytes > MAX_CACHED_BYTES
@@ -309,9 +313,17 @@ class ImageTarget(Image):
         return [encode_png(image) for image in np.round(pixels).astype(np.uint8)]
 
 
-def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float) -> np.ndarray:
-    """Converts one number per channel, or one for all channels, to the unit of bytes."""
-    return np.atleast_1d(np.asarray(numbers, np.float64) * unit).astype(np.float32)
+def _scale_to_bytes(numbers: tuple[float, ...] | float, unit: float, channels: int) -> np.ndarray:
+    """Converts one number per channel, or one for all channels, to the unit of bytes.
+
+    Three numbers are those of RGB: one channel gets their average, more than three channels repeat them.
+    """
+    scaled = np.atleast_1d(np.asarray(numbers, np.float64) * unit)
+    if len(scaled) == RGB and channels == 1:
+        scaled = scaled.mean(keepdims=True)
+    if len(scaled) == RGB < channels:
+        scaled = scaled[np.arange(channels) % RGB]
+    return scaled.astype(np.float32)
 
 
 def _scale(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: str) -> jax.Array:
@@ -321,8 +333,8 @@ def _scale(encoded: Mapping[str, Any], constants: Mapping[str, Any], *, order: s
 def _arrange_channels(images: Any, constants: Mapping[str, Any], order: str) -> Any:
     """The images with their channels in order. Raises UserError if a parameter doesn't fit the number of channels."""
     channels = images.shape[-1]
-    if order == "bgr" and channels != 3:
-        raise UserError(f"`order` (=bgr) needs images with 3 channels, got {channels}")
+    if order == "bgr" and channels not in (1, RGB):
+        raise UserError(f"`order` (=bgr) needs images with 1 or 3 channels, got {channels}")
     for name, field in (("offset", "mean"), ("divisor", "std")):
         if len(constants[name]) not in (1, channels):
             raise UserError(f"`{field}` has {len(constants[name])} numbers, but the images have {channels} channels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import IMAGENET, NamingScheme, Rule
 
 CONVOLUTIONS = (0, 3, 6, 8, 10)  # numbers of the convolutions in torchvision, which numbers ReLU and pooling too
 
@@ -16,5 +16,6 @@ NAMING_SCHEMES = (
             Rule("head", "classifier.6"),
         ),
         required_fields=({"normalization": None, "strides": (4, 1), "paddings": (2, 2), "ceil_mode": False},),
+        image=IMAGENET,
     ),
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,6 +19,7 @@ from components.pretrained.naming import NamingScheme
 from components.types import UserError
 
 HEAD = "head"  # the layer that computes the logits
+COLORS = 3  # channels of the images that published weights are for
 
 Path: TypeAlias = tuple[str, ...]
 """Names of the collection, the modules and the parameter: ("params", "stem_0", "conv", "kernel")."""
@@ -101,9 +101,10 @@ def convert_weights(
     names_in_file = list(tensors)
     tensors = _renumber_layers(plan.scheme, tensors)
     _check_skip(skip, plan, [*names_in_file, *tensors])
+    adapted = find_adapted(plan, {name: tensor.shape for name, tensor in tensors.items()}, skip)
     arrays: dict[Path, np.ndarray] = {}
     missing: list[str] = []
-    misshapen: list[ArrayMapping] = []
+    misshapen: list[tuple[ArrayMapping, tuple[int, ...]]] = []  # with the shape of the array in our layout
     for mapping in plan.mappings:
         if _is_skipped(skip, mapping.our_name) or _is_skipped(skip, mapping.their_name):
             continue
@@ -113,8 +114,10 @@ def convert_weights(
         tensor = tensors[mapping.their_name]
         _check_values(mapping, tensor)
         array = _convert_array(plan.scheme, mapping, tensor)
+        if mapping is adapted:
+            array = _adapt_channels(array, mapping.shape[2])
         if array.shape != mapping.shape:
-            misshapen.append(mapping)
+            misshapen.append((mapping, array.shape))
         arrays[mapping.path] = array
     missing += [f"our {name}" for name in plan.unmapped if not _is_skipped(skip, name)]
 
@@ -137,6 +140,46 @@ def compute_match_share(plan: ConversionPlan, tensors: Mapping[str, Any]) -> flo
     return matching / max(1, total)
 
 
+def find_adapted(
+    plan: ConversionPlan, shapes: Mapping[str, Sequence[int]], skip: Sequence[str] = ()
+) -> ArrayMapping | None:
+    """Returns the kernel of the file that must be changed for images with one channel, or with more than three.
+
+    Only weights of images have one, and it is the only kernel with 3 channels where ours has another number.
+
+    Args:
+        plan: from `plan_conversion`.
+        shapes: shapes of the arrays of the file by name.
+        skip: as for `convert_weights`.
+    """
+    if plan.scheme.image is None:
+        return None
+    shapes = _renumber_layers(plan.scheme, shapes)
+    inputs, outputs = (1, 0) if plan.scheme.framework == "torch" else (2, 3)  # axes
+    found = [
+        mapping
+        for mapping in plan.mappings
+        if mapping.path[-1] == "kernel"
+        and len(mapping.shape) == len(shape := shapes.get(mapping.their_name, ())) == 4
+        and shape[inputs] == COLORS
+        and (mapping.shape[2] == 1 or mapping.shape[2] > COLORS)
+        and shape[outputs] == mapping.shape[3]
+        and not _is_skipped(skip, mapping.our_name)
+        and not _is_skipped(skip, mapping.their_name)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Returns a kernel (h, w, 3, out) for images with one channel, or with more than three: (h, w, channels, out).
+
+    Grey images have equal colors, so the outputs are those for color images. Otherwise their size is about the same.
+    """
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return np.take(kernel, np.arange(channels) % COLORS, axis=2) * np.float32(COLORS / channels)
+
+
 def _map_array(scheme: NamingScheme, path: Path, our_shapes: Mapping[Path, tuple[int, ...]]) -> ArrayMapping | None:
     """Returns the mapping of one of our arrays. None: no rule names it, or the convolution before it does not exist."""
     _, *modules, parameter = path
@@ -156,31 +199,7 @@ def _map_array(scheme: NamingScheme, path: Path, our_shapes: Mapping[Path, tuple
 
 
 def _renumber_layers(scheme: NamingScheme, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers layers from 0: `conv2d_12/kernel`, `conv2d_13/kernel` -> `conv2d_0/kernel`, `conv2d_1/kernel`.
-
-    Keras numbers the layers of all models of a session together. The first layer, `conv2d`, has no number.
-    """
-    if not scheme.numbered_per_session:
-        return dict(tensors)
-    kinds = "|".join(scheme.numbered_per_session)
-    pattern = re.compile(rf"({kinds})(?:_(\d+))?(?=/)")  # groups of `conv2d_12/kernel`: conv2d, 12
-    layers: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)  # by kind: number and name of each layer
-    for name in tensors:
-        if match := pattern.match(name):
-            layer, kind, number = match[0], match[1], int(match[2] or 0)
-            layers[kind].add((number, layer))
-
-    new_layers = {}  # {"conv2d_12": "conv2d_0", …}
-    for kind, numbered_layers in layers.items():
-        for new_number, (_, layer) in enumerate(sorted(numbered_layers)):
-            new_layers[layer] = f"{kind}_{new_number}"
-
-    renumbered = {}
-    for name, tensor in tensors.items():
-        layer, slash, parameter = name.partition("/")
-        new_layer = new_layers.get(layer, layer)
-        renumbered[f"{new_layer}{slash}{parameter}"] = tensor
-    return renumbered
+    return {name: tensors[old] for old, name in scheme.renumber(tensors).items()}
 
 
 def _convert_array(scheme: NamingScheme, mapping: ArrayMapping, array: np.ndarray) -> np.ndarray:
@@ -270,18 +289,22 @@ def _unflatten(arrays: Mapping[Path, np.ndarray]) -> dict[str, Any]:
 
 
 def _describe_differences(
-    missing: list[str], unexpected: list[str], misshapen: list[ArrayMapping], tensors: Mapping[str, np.ndarray]
+    missing: list[str],
+    unexpected: list[str],
+    misshapen: list[tuple[ArrayMapping, tuple[int, ...]]],
+    tensors: Mapping[str, np.ndarray],
 ) -> str:
     """Returns the error message for a file that doesn't fit the architecture."""
     wrong_shapes = []
-    for mapping in misshapen:
+    for mapping, found in misshapen:
         their_shape = tensors[mapping.their_name].shape
-        wrong_shapes.append(f"{mapping.their_name} is {their_shape}, our {mapping.our_name} {mapping.shape}")
+        here = f" ({found} in our layout)" if found != their_shape else ""
+        wrong_shapes.append(f"{mapping.their_name} is {their_shape}{here}, our {mapping.our_name} {mapping.shape}")
     message = "the weights don't fit the architecture."
     for title, names in {"Missing": missing, "Unexpected": unexpected, "Wrong shape": wrong_shapes}.items():
         if names:
             message += f" {title}: {join_names(names)}."
-    is_head_only = all(mapping.path[1] == HEAD for mapping in misshapen) and not missing and not unexpected
+    is_head_only = all(mapping.path[1] == HEAD for mapping, _ in misshapen) and not missing and not unexpected
     if is_head_only:
         message += f" To train a new head for other classes, add {HEAD} to `skip`."
     return message

@@ -1,6 +1,6 @@
 """Naming schemes of ConvNeXt."""
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import IMAGENET, NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages are counted from 1, blocks from 0
 FIELDS = ({"epsilon": 1e-6},)
@@ -25,7 +25,7 @@ def _make_torchvision_scheme() -> NamingScheme:
         rules += [Rule(block + ours, theirs + name) for ours, name in layers.items()]
         rules += [Rule(f"stage_{n}_norm", f"features.{2 * n - 2}.0")]
         rules += [Rule(f"stage_{n}_downsample", f"features.{2 * n - 2}.1")]
-    return NamingScheme("torchvision", tuple(rules), required_fields=FIELDS)
+    return NamingScheme("torchvision", tuple(rules), required_fields=FIELDS, image=IMAGENET)
 
 
 def _make_keras_scheme(variant: str) -> NamingScheme:
@@ -48,7 +48,7 @@ def _make_keras_scheme(variant: str) -> NamingScheme:
     for number, (n, m) in enumerate(blocks):
         leaves = (("layer_scale", f"variable_{number}" if number else "variable"),)
         rules.append(Rule(f"stage_{n + 1}_block_{m}", f"{name}_stage_{n}_block_{m}_layer_scale", leaves=leaves))
-    return NamingScheme("keras", tuple(rules), "keras", required_fields=FIELDS)
+    return NamingScheme("keras", tuple(rules), "keras", required_fields=FIELDS, image=IMAGENET)
 
 
 TIMM = (
@@ -80,7 +80,7 @@ HUGGINGFACE = (
 
 NAMING_SCHEMES = (
     _make_torchvision_scheme(),
-    NamingScheme("timm", TIMM, required_fields=FIELDS),
+    NamingScheme("timm", TIMM, required_fields=FIELDS, image=IMAGENET),
     *(_make_keras_scheme(variant) for variant in DEPTHS),
-    NamingScheme("huggingface", HUGGINGFACE, required_fields=FIELDS),
+    NamingScheme("huggingface", HUGGINGFACE, required_fields=FIELDS, image=IMAGENET),
 )

@@ -1,6 +1,6 @@
 """Naming schemes of DenseNet."""
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import IMAGENET, NamingScheme, Rule
 
 TORCH = (
     Rule("stem/conv", "features.conv0"),
@@ -22,7 +22,7 @@ KERAS = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCH, required_fields=({"epsilon": 1e-5},)),
-    NamingScheme("timm", TORCH, required_fields=({"epsilon": 1e-5},)),
-    NamingScheme("keras", KERAS, framework="keras", required_fields=({"epsilon": 1.001e-5},)),
+    NamingScheme("torchvision", TORCH, required_fields=({"epsilon": 1e-5},), image=IMAGENET),
+    NamingScheme("timm", TORCH, required_fields=({"epsilon": 1e-5},), image=IMAGENET),
+    NamingScheme("keras", KERAS, framework="keras", required_fields=({"epsilon": 1.001e-5},), image=IMAGENET),
 )

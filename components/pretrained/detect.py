@@ -1,12 +1,13 @@
-"""Detection of the library that a file is from."""
+"""Detection of the library that a file is from, and of the fields that its weights need."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from components.closest import join_names
@@ -15,6 +16,7 @@ from components.pretrained.naming import NamingScheme
 from components.types import UserError
 
 OUR_ARCHITECTURES = "components.architecture."
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, of compiled networks, of Lightning
 
 
 def detect_scheme(
@@ -32,18 +34,93 @@ def detect_scheme(
     Raises:
         UserError: no scheme is known, or no scheme has a name of the file.
     """
-    schemes = find_schemes(architecture)
-    name, libraries = type(architecture).__name__, join_names(scheme.library for scheme in schemes)
-    candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
+    candidates = _list_candidates(architecture, library)
+    shares = [compute_match_share(plan_conversion(scheme, shapes), tensors) for scheme in candidates]
+    return _choose_best(architecture, candidates, shares, tensors)
+
+
+def detect_scheme_by_names(architecture: Any, names: Collection[str], library: str | None) -> NamingScheme:
+    """Returns the naming scheme of an architecture that knows the most names of a file.
+
+    Unlike `detect_scheme`, it needs no shapes, so the variant of the architecture may still change. The arguments and
+    errors are those of `detect_scheme`.
+    """
+    candidates = _list_candidates(architecture, library)
+    known = [sum(map(scheme.knows, scheme.renumber(names).values())) for scheme in candidates]
+    return _choose_best(architecture, candidates, known, names)
+
+
+def _list_candidates(architecture: Any, library: str | None) -> list[NamingScheme]:
+    """Lists the naming schemes of an architecture for a library. None: for all libraries."""
+    schemes, name = find_schemes(architecture), type(architecture).__name__
     if not schemes:
         raise UserError(f"{name}: no naming scheme is known. Define NAMING_SCHEMES in the module of the architecture.")
+    candidates = [scheme for scheme in schemes if library in (None, scheme.library)]
     if not candidates:
+        libraries = join_names(scheme.library for scheme in schemes)
         raise UserError(f"{name}: no naming scheme is known for the library {library}. Known libraries: {libraries}.")
-    shares = [compute_match_share(plan_conversion(scheme, shapes), tensors) for scheme in candidates]
-    if not any(shares):
-        names = join_names(tensors)
-        raise UserError(f"{name}: no name in the file belongs to {library or libraries}, got {names}.")
-    return candidates[shares.index(max(shares))]
+    return candidates
+
+
+def _choose_best(
+    architecture: Any, candidates: Sequence[NamingScheme], matches: Sequence[float], names: Collection[str]
+) -> NamingScheme:
+    if not any(matches):
+        libraries = join_names(scheme.library for scheme in candidates)
+        problem = f"{type(architecture).__name__}: no name in the file belongs to {libraries}, got {join_names(names)}."
+        others = [scheme.library for scheme in find_schemes(architecture) if any(map(scheme.knows, names))]
+        raise UserError(f"{problem} They are names of {others[0]}: set `library={others[0]}`." if others else problem)
+    return candidates[matches.index(max(matches))]
+
+
+def find_prefix(names: Collection[str], schemes: Sequence[NamingScheme]) -> str:
+    """Returns what wrappers put before all names of a file: `module.` and the like, unless a scheme knows the names."""
+    prefix = ""
+    while not any(scheme.knows(name.removeprefix(prefix)) for scheme in schemes for name in names):
+        added = next((each for each in PREFIXES if all(name.startswith(prefix + each) for name in names)), None)
+        if added is None or not names:
+            break
+        prefix += added
+    return prefix
+
+
+def choose_fields(scheme: NamingScheme, architecture: Any, chosen: Collection[str]) -> Mapping[str, Any]:
+    """Returns the fields that an architecture must change for the weights, with their values.
+
+    Of several alternatives, it takes the first one that contradicts the fewest chosen fields, and then the fewest
+    fields in which the variant of the architecture differs from its class.
+
+    Raises:
+        UserError: a field can't be changed, because it decides which network the architecture is.
+    """
+
+    def count_contradictions(differences: Mapping[str, Any]) -> tuple[int, int]:
+        of_variant = sum(_get_default(architecture, name) != getattr(architecture, name, None) for name in differences)
+        return len(differences.keys() & chosen), of_variant
+
+    alternatives = [_find_differences(fields, architecture) for fields in scheme.required_fields]
+    fields = min(alternatives, key=count_contradictions, default={})
+    for field, value in fields.items():
+        if _get_default(architecture, field) is dataclasses.MISSING:
+            own = f"{type(architecture).__name__} has {_format_value(getattr(architecture, field, 'no such field'))}"
+            needed = f"the weights of {scheme.library} need {field}={_format_value(value)}"
+            raise UserError(f"{needed}, but {own}. Choose another architecture.")
+    return fields
+
+
+def _get_default(architecture: Any, field: str) -> Any:
+    """Returns the default of a field. MISSING: it has none, or the architecture has no such field."""
+    fields = getattr(architecture, "__dataclass_fields__", {})
+    return fields[field].default if field in fields else dataclasses.MISSING
+
+
+def _find_differences(fields: Mapping[str, Any], architecture: Any) -> dict[str, Any]:
+    """Returns the fields of which an architecture has other values."""
+    return {
+        field: value
+        for field, value in fields.items()
+        if not hasattr(architecture, field) or not _is_equal(getattr(architecture, field), value)
+    }
 
 
 def check_fields(scheme: NamingScheme, architecture: Any) -> None:
@@ -52,10 +129,7 @@ def check_fields(scheme: NamingScheme, architecture: Any) -> None:
     Raises:
         UserError: a field of the architecture has another value than the weights need.
     """
-    differences = [
-        {field: value for field, value in fields.items() if not _is_equal(getattr(architecture, field), value)}
-        for fields in scheme.required_fields
-    ]
+    differences = [_find_differences(fields, architecture) for fields in scheme.required_fields]
     if differences and all(differences):
         alternatives = [
             " ".join(f"{field}={_format_value(value)}" for field, value in fields.items()) for fields in differences

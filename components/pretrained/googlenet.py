@@ -1,11 +1,12 @@
 """Naming scheme of GoogLeNet: torchvision, for `layout: torchvision, batch_norm: true`.
 
-The published weights need pixels between -1 and 1 (mean 0.5, std 0.5). Their auxiliary classifiers are not trained.
+The published weights need pixels between -1 and 1, as torchvision converts images in its network (`transform_input`).
+Their auxiliary classifiers are not trained.
 """
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import SIGNED, NamingScheme, Rule
 
 LETTERS = ("ab", "abcde", "ab")  # last letters of the names of the modules of each stage
 BRANCHES = {  # our branch and convolution: their branch and convolution
@@ -42,6 +43,7 @@ NAMING_SCHEMES = (
             Rule(r"auxiliary_(\d)/head", "aux{0:+1}.fc2"),
             Rule("head", "fc"),
         ),
-        required_fields=({"layout": "torchvision", "epsilon": 1e-3},),
+        required_fields=({"layout": "torchvision", "batch_norm": True, "epsilon": 1e-3},),
+        image=SIGNED,
     ),
 )

@@ -5,7 +5,7 @@ Batch normalization has scales in timm (`use_scale: true`), and no scales in Ker
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import SIGNED, NamingScheme, Rule
 
 DEPTHS = (10, 20, 10)  # number of blocks of each stage
 LAST = DEPTHS[2] - 1  # number of the last block of stage 3
@@ -31,7 +31,8 @@ LAYERS = (
     (r"last", "conv2d_7b"),
 )
 
-FIELDS = ({"linear_end": True, "epsilon": 1e-3},)
+FIELDS = {"linear_end": True, "epsilon": 1e-3}
+SIDE = 299
 TIMM = NamingScheme(
     "timm",
     (
@@ -40,7 +41,9 @@ TIMM = NamingScheme(
         *(Rule(f"{ours}/up", f"{theirs}.conv2d") for ours, theirs in BLOCKS),
         Rule("head", "classif"),
     ),
-    required_fields=FIELDS,
+    required_fields=(FIELDS | {"use_scale": True},),
+    image=SIGNED,
+    side=SIDE,
 )
 
 
@@ -74,7 +77,9 @@ KERAS = NamingScheme(
     ),
     framework="keras",
     numbered_per_session=("conv2d", "batch_normalization"),
-    required_fields=FIELDS,
+    required_fields=(FIELDS | {"use_scale": False},),
+    image=SIGNED,
+    side=SIDE,
 )
 
 NAMING_SCHEMES = (TIMM, KERAS)

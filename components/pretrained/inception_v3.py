@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import SIGNED, NamingScheme, Rule
 
 
 def _add_suffixes(branch: str, *suffixes: int | str) -> tuple[str, ...]:
@@ -50,14 +50,21 @@ KERAS = (
     Rule("head", "predictions"),
 )
 
+SIDE = 299
+TORCH_FIELDS = {"count_include_pad": True, "use_scale": True, "epsilon": 1e-3}
+
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCH, required_fields=({"count_include_pad": True, "epsilon": 1e-3},)),
-    NamingScheme("timm", TORCH, required_fields=({"count_include_pad": True, "epsilon": 1e-3},)),
+    *(
+        NamingScheme(library, TORCH, required_fields=(TORCH_FIELDS,), image=SIGNED, side=SIDE)
+        for library in ("torchvision", "timm")
+    ),
     NamingScheme(
         "keras",
         KERAS,
         "keras",
         numbered_per_session=("conv2d", "batch_normalization"),
-        required_fields=({"count_include_pad": False, "epsilon": 1e-3},),
+        required_fields=({"count_include_pad": False, "use_scale": False, "epsilon": 1e-3},),
+        image=SIGNED,
+        side=SIDE,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import SIGNED, NamingScheme, Rule
 
 # Convolutions with normalization: (ours, theirs).
 LAYERS = (
@@ -35,7 +35,9 @@ TIMM = NamingScheme(
         *(Rule(f"{ours}/norm", f"{theirs}.bn") for ours, theirs in LAYERS),
         Rule("head", "last_linear"),
     ),
-    required_fields=({"epsilon": 1e-3},),
+    required_fields=({"use_scale": True, "epsilon": 1e-3},),
+    image=SIGNED,
+    side=299,
 )
 
 NAMING_SCHEMES = (TIMM,)

@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from components.pretrained.naming import Framework, NamingScheme, Rule
+from components.pretrained.naming import IMAGENET, PUBLISHED_SIDE, SIGNED, Framework, NamingScheme, Rule
 
 Layers: TypeAlias = Mapping[str, str]
 """{our module: names of its layers in the library}. A `#` stands for their path of the block.
@@ -35,6 +35,13 @@ FIRST_STAGE, ANY_STAGE = STAGE.format(1), STAGE.format(r"(\d+)")
 SAME = {"padding": "SAME", "epsilon": 1e-3}  # as in TensorFlow
 SYMMETRIC = {"padding": "symmetric", "epsilon": 1e-5}
 
+SIDES = {1.1: 240, 1.2: 260, 1.4: 300, 1.8: 380}  # of the images, by the `depth` of B1 to B4
+
+
+def choose_side(network: Any) -> int:
+    """Returns the side of the images of the published evaluation."""
+    return SIDES.get(network.depth, PUBLISHED_SIDE)
+
 
 def _make_scheme(
     library: str,
@@ -42,11 +49,14 @@ def _make_scheme(
     *inner: tuple[Layers, Blocks],
     required_fields: tuple[Mapping[str, Any], ...] = (SAME,),
     ignored: str = r".*\.num_batches_tracked",
+    image: Mapping[str, Any] = IMAGENET,
 ) -> NamingScheme:
     """Returns a scheme from the layers outside of blocks (`outer`) and inside of blocks (`inner`)."""
     rules = [rule for layers, blocks in ((outer, [("", "")]), *inner) for rule in _make_rules(layers, blocks)]
     framework: Framework = "keras" if library == "keras" else "torch"
-    return NamingScheme(library, tuple(rules), framework, ignored, required_fields=required_fields)
+    return NamingScheme(
+        library, tuple(rules), framework, ignored, required_fields=required_fields, image=image, side=choose_side
+    )
 
 
 def _make_rules(layers: Layers, blocks: Blocks) -> Iterable[Rule]:
@@ -92,7 +102,7 @@ def _make_huggingface_v1_scheme() -> NamingScheme:
     for (n, block), (m, module) in itertools.product(enumerate(blocks), enumerate(("depthwise", "project"))):
         inner.append(({module: "#.convolution #.normalization"}, [(block, f"mobilenet_v1.layer.{2 * n + m}")]))
     stem = "mobilenet_v1.conv_stem.convolution mobilenet_v1.conv_stem.normalization"
-    return _make_scheme("huggingface", {"stem": stem, "head": "classifier"}, *inner)
+    return _make_scheme("huggingface", {"stem": stem, "head": "classifier"}, *inner, image=SIGNED)
 
 
 TORCHVISION_V2 = _number_blocks("features.#.conv", V2, 1)
@@ -135,13 +145,13 @@ TIMM_INNER = (
 TIMM_OUTER = {"stem": "conv_stem bn1", "head": "classifier"}
 # The top has the number after those of the stages: v3 has six stages, v3 small has five.
 TIMM_V3_LAST = tuple({"top": f"blocks.{n}.0.conv blocks.{n}.0.bn1", "dense": "conv_head"} for n in (6, 5))
-# For models with symmetric padding. Models named `tf_…` have the padding of TensorFlow.
+# Most models have symmetric padding. Models named `tf_…` have the padding of TensorFlow: set `padding=SAME` for them.
 TIMM = tuple(
-    _make_scheme("timm", TIMM_OUTER | last, *inner, required_fields=(SYMMETRIC,))
-    for last, inner in (
-        ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),)),
-        ({"top": "conv_head bn2"}, TIMM_INNER),
-        *((last, TIMM_INNER) for last in TIMM_V3_LAST),
+    _make_scheme("timm", TIMM_OUTER | last, *inner, required_fields=(SYMMETRIC, SAME), image=image)
+    for last, inner, image in (
+        ({}, ((TIMM_SEPARABLE, [(ANY_STAGE, "blocks.{0:-1}.{1}")]),), SIGNED),
+        ({"top": "conv_head bn2"}, TIMM_INNER, IMAGENET),
+        *((last, TIMM_INNER, IMAGENET) for last in TIMM_V3_LAST),
     )
 )
 
@@ -163,15 +173,22 @@ KERAS = (
         "keras",
         {"stem": "conv1 conv1_bn", "head": "conv_preds"},
         ({"depthwise": "conv_dw_# conv_dw_#_bn", "project": "conv_pw_# conv_pw_#_bn"}, _number_blocks("#", V1, 1)),
+        image=SIGNED,
     ),
     _make_scheme(
         "keras",
         {"stem": "Conv1 bn_Conv1", "top": "Conv_1 Conv_1_bn", "head": "predictions"},
         (KERAS_V2, [*KERAS_FIRST, *_number_blocks("block_#", V2, 0)[1:]]),
+        image=SIGNED,
     ),
-    _make_scheme("keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3, 0)[1:]])),
-    _make_scheme(
-        "keras", KERAS_V3_OUTER, (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", V3_SMALL, 0)[1:]])
+    *(
+        _make_scheme(
+            "keras",
+            KERAS_V3_OUTER,
+            (KERAS_V3, [*KERAS_FIRST, *_number_blocks("expanded_conv_#", depths, 0)[1:]]),
+            image=SIGNED,
+        )
+        for depths in (V3, V3_SMALL)
     ),
     _make_scheme(
         "keras",
@@ -205,6 +222,7 @@ HUGGINGFACE = (
             HUGGINGFACE_V2,
             [(FIRST_STAGE, "mobilenet_v2.conv_stem"), *_number_blocks("mobilenet_v2.layer.#", V2, -1)[1:]],
         ),
+        image=SIGNED,
     ),
     *(
         _make_scheme(

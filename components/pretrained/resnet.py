@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import CAFFE, IMAGENET, SIGNED, NamingScheme, Rule
 
 BLOCK = r"stage_(\d+)_block_(\d+)"  # stages are counted from 1, blocks from 0
 
 # `max_pool` is the kind of padding; in v1, that of Keras has the same result as that of PyTorch. `downsample` is the
 # block of a stage that has the stride.
 TORCH_FIELDS = {"version": "v1.5", "max_pool": "torch", "downsample": "first", "epsilon": 1e-5}
-KERAS_FIELDS = {"version": "v1", "max_pool": "torch", "downsample": "first", "epsilon": 1.001e-5}
+# Networks for images of 32 x 32 pixels have no max-pooling; their files have torchvision's names.
+TORCH_ALTERNATIVES = (TORCH_FIELDS, TORCH_FIELDS | {"max_pool": None})
+LEGACY_FIELDS = TORCH_FIELDS | {"max_pool": "caffe"}
+KERAS_FIELDS = TORCH_FIELDS | {"version": "v1", "use_bias": True, "epsilon": 1.001e-5}
+KERAS_V2_FIELDS = KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}
 
 TORCHVISION = (
     Rule(r"stem_0/conv", "conv1"),
@@ -58,14 +62,21 @@ TIMM_V2 = (
     Rule(r"norm", "norm"),
     Rule(r"head", "head.fc"),
 )
-KERAS = (  # v1 and v2; for the optional `/conv` see TIMM_V2
-    Rule(r"stem_0(?:/conv)?", "conv1_conv"),
+KERAS = (
+    Rule(r"stem_0/conv", "conv1_conv"),
     Rule(r"stem_0/norm", "conv1_bn"),
+    Rule(rf"{BLOCK}/conv_(\d)/conv", "conv{0:+1}_block{1:+1}_{2:+1}_conv"),
+    Rule(rf"{BLOCK}/conv_(\d)/norm", "conv{0:+1}_block{1:+1}_{2:+1}_bn"),
+    Rule(rf"{BLOCK}/shortcut/conv", "conv{0:+1}_block{1:+1}_0_conv"),
+    Rule(rf"{BLOCK}/shortcut/norm", "conv{0:+1}_block{1:+1}_0_bn"),
+    Rule(r"head", "predictions"),
+)
+KERAS_V2 = (  # for the optional `/conv` see TIMM_V2
+    Rule(r"stem_0", "conv1_conv"),
     Rule(rf"{BLOCK}/norm", "conv{0:+1}_block{1:+1}_preact_bn"),
     Rule(rf"{BLOCK}/conv_(\d)(?:/conv)?", "conv{0:+1}_block{1:+1}_{2:+1}_conv"),
     Rule(rf"{BLOCK}/conv_(\d)/norm", "conv{0:+1}_block{1:+1}_{2:+1}_bn"),
-    Rule(rf"{BLOCK}/shortcut(?:/conv)?", "conv{0:+1}_block{1:+1}_0_conv"),
-    Rule(rf"{BLOCK}/shortcut/norm", "conv{0:+1}_block{1:+1}_0_bn"),
+    Rule(rf"{BLOCK}/shortcut", "conv{0:+1}_block{1:+1}_0_conv"),
     Rule(r"norm", "post_bn"),
     Rule(r"head", "predictions"),
 )
@@ -80,21 +91,18 @@ HUGGINGFACE = (
 )
 
 NAMING_SCHEMES = (
-    NamingScheme("torchvision", TORCHVISION, required_fields=(TORCH_FIELDS,)),
-    NamingScheme("timm", TIMM, required_fields=(TORCH_FIELDS,)),
-    NamingScheme("timm", TIMM_DEEP, required_fields=(TORCH_FIELDS,)),
+    NamingScheme("torchvision", TORCHVISION, required_fields=TORCH_ALTERNATIVES, image=IMAGENET),
+    NamingScheme("timm", TIMM, required_fields=TORCH_ALTERNATIVES, image=IMAGENET),
+    NamingScheme("timm", TIMM_DEEP, required_fields=(TORCH_FIELDS,), image=IMAGENET),
     NamingScheme(
         "timm",
         TIMM_LEGACY,
-        required_fields=(TORCH_FIELDS | {"max_pool": "caffe", "version": "v1", "block": "bottleneck"},),
+        required_fields=(LEGACY_FIELDS | {"version": "v1", "block": "bottleneck"},),
+        image=IMAGENET,
     ),
-    NamingScheme("timm", TIMM_LEGACY_DEEP, required_fields=(TORCH_FIELDS | {"max_pool": "caffe"},)),
-    NamingScheme("timm", TIMM_V2, required_fields=(TORCH_FIELDS | {"version": "v2"},)),
-    NamingScheme(
-        "keras",
-        KERAS,
-        framework="keras",
-        required_fields=(KERAS_FIELDS, KERAS_FIELDS | {"version": "v2", "max_pool": "keras", "downsample": "last"}),
-    ),
-    NamingScheme("huggingface", HUGGINGFACE, required_fields=(TORCH_FIELDS,)),
+    NamingScheme("timm", TIMM_LEGACY_DEEP, required_fields=(LEGACY_FIELDS,), image=IMAGENET),
+    NamingScheme("timm", TIMM_V2, required_fields=(TORCH_FIELDS | {"version": "v2"},), image=SIGNED),
+    NamingScheme("keras", KERAS, "keras", required_fields=(KERAS_FIELDS,), image=CAFFE),
+    NamingScheme("keras", KERAS_V2, "keras", required_fields=(KERAS_V2_FIELDS,), image=SIGNED),
+    NamingScheme("huggingface", HUGGINGFACE, required_fields=(TORCH_FIELDS,), image=IMAGENET),
 )

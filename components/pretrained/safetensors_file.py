@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -42,13 +42,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy
 
     with open_file(path) as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if not 2 <= length <= MAX_HEADER_BYTES:
-            raise _make_error(path, f"the header must have 2 to {MAX_HEADER_BYTES:,} bytes, got {length:,}")
-        header = file.read(length)
-        if len(header) < length:
-            raise _make_error(path, f"the file ends {length - len(header):,} bytes before the end of its header")
-        entries = _parse_header(path, header)
+        entries = _read_header(path, file)
         content = file.read()
     stop = 0
     arrays = {}
@@ -57,6 +51,27 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     if stop != len(content):
         raise _make_error(path, f"there are {len(content) - stop:,} bytes after the last array")
     return {name: arrays[name] for name in entries}
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the arrays of a file by name, from its header. The arrays are not read.
+
+    Raises:
+        DataError: the header is damaged.
+    """
+    with open_file(path) as file:
+        return {name: tuple(entry["shape"]) for name, entry in _read_header(path, file).items()}
+
+
+def _read_header(path: Path, file: BinaryIO) -> dict[str, dict[str, Any]]:
+    """Returns the fields of each array by name. The file is left at its first array."""
+    length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    if not 2 <= length <= MAX_HEADER_BYTES:
+        raise _make_error(path, f"the header must have 2 to {MAX_HEADER_BYTES:,} bytes, got {length:,}")
+    header = file.read(length)
+    if len(header) < length:
+        raise _make_error(path, f"the file ends {length - len(header):,} bytes before the end of its header")
+    return _parse_header(path, header)
 
 
 def _parse_header(path: Path, header: bytes) -> dict[str, dict[str, Any]]:

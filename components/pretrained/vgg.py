@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import CAFFE, IMAGENET, NamingScheme, Rule
 
 DEPTHS = ((1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4))  # convolutions of each stage
 DENSE = {  # names of the three dense layers
@@ -24,7 +24,8 @@ def _make_torch_scheme(library: str, depths: tuple[int, ...], *, batch_norm: boo
     first, second, head = DENSE[library]
     # Any convolution of the last stage has the right number of channels. Every variant has the first one.
     dense = (Rule("dense_0", first, flattened_conv="stage_5_conv_0"), Rule("dense_1", second), Rule("head", head))
-    return NamingScheme(library, (*rules, *dense), required_fields=({"epsilon": 1e-5},) if batch_norm else ())
+    fields = {"batch_norm": batch_norm} | ({"epsilon": 1e-5} if batch_norm else {})
+    return NamingScheme(library, (*rules, *dense), required_fields=(fields,), image=IMAGENET)
 
 
 KERAS = NamingScheme(
@@ -36,6 +37,8 @@ KERAS = NamingScheme(
         Rule("head", "predictions"),
     ),
     framework="keras",
+    required_fields=({"batch_norm": False},),
+    image=CAFFE,
 )
 
 NAMING_SCHEMES = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from components.pretrained.naming import NamingScheme, Rule
+from components.pretrained.naming import SIGNED, NamingScheme, Rule
+
+SIDE = 299  # of the images of the published evaluations
 
 # (ours, theirs). In Keras, one layer has both kernels of a separable convolution.
 SEPARABLE_IN_KERAS = (
@@ -30,6 +32,8 @@ KERAS = NamingScheme(
     framework="keras",
     numbered_per_session=("conv2d", "batch_normalization"),
     required_fields=({"padding": "SAME", "epsilon": 1e-3},),
+    image=SIGNED,
+    side=SIDE,
 )
 
 # (ours, theirs, index of the first convolution in timm's sequence `rep`): 1 after a ReLU, 0 in the first block, which
@@ -64,6 +68,8 @@ TIMM = NamingScheme(
         Rule("head", "fc"),
     ),
     required_fields=({"padding": 1, "epsilon": 1e-5},),
+    image=SIGNED,
+    side=SIDE,
 )
 
 NAMING_SCHEMES = (KERAS, TIMM)

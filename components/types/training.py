@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.base import Clock, Duration, Scalar, UserError
@@ -257,6 +257,81 @@ class NeedsRun(Weights, Protocol):
 
     def bind(self, variables: Mapping[str, Any]) -> Weights:
         """A copy with the variables of the run's architecture, {"params": …, "batch_stats": …}, as arrays."""
+
+
+class WeightsNeeds(NamedTuple):
+    """What pretrained weights need of a configuration.
+
+    Attributes:
+        origin: the file and its library, for messages.
+        fields: fields of the architecture with the values that they need, where the architecture has other ones.
+        image: parameters of the column of images with the values that prepare images for the weights. None: unknown.
+        side: height and width of the images of the published evaluation.
+    """
+
+    origin: str
+    fields: Mapping[str, Any]
+    image: Mapping[str, Any] | None
+    side: int
+
+
+@runtime_checkable
+class NeedsFields(Weights, Protocol):
+    """Initial weights that need values of the architecture and of the column of images.
+
+    Attributes:
+        exact: whether the needed values are set. False: the configuration stays as it is.
+    """
+
+    exact: bool
+
+    def find_needs(self, architecture: Any, chosen: Collection[str]) -> WeightsNeeds:
+        """The values that the weights need. It reads the names in the file, but no weights.
+
+        Args:
+            architecture: the module.
+            chosen: the fields of the architecture that the configuration sets. Of several possible values, those are
+                needed that agree with it.
+
+        Raises:
+            UserError: the file can't be read, or no value of a field suits both the weights and the architecture.
+        """
+
+    def describe_changes(self, shapes: Mapping[str, Any], architecture: Any) -> str | None:
+        """A sentence about weights that are changed to fit the network; None: there are none.
+
+        Args:
+            shapes: the variables of the architecture, as arrays or as their shapes.
+            architecture: the module.
+        """
+
+
+class PublishedFile(NamedTuple):
+    """A file on the Hugging Face Hub.
+
+    Attributes:
+        path: where it is stored, below the folder of the data.
+        url: its address.
+        license: its licence, as its page states it.
+        page: the page that describes it.
+    """
+
+    path: str
+    url: str
+    license: str
+    page: str
+
+
+@runtime_checkable
+class IsPublished(Protocol):
+    """Initial weights from a published file, which a run doesn't fetch.
+
+    Attributes:
+        published: the file. It raises UserError if no such file is known.
+    """
+
+    @property
+    def published(self) -> PublishedFile: ...
 
 
 class Regularizer(Protocol):

@@ -61,7 +61,7 @@ MODES = {
         imports_jax=False,
     ),
     "download": Mode(
-        "fetches the files of data=NAME, a public data set; without a name, lists the data sets with size and licence",
+        "fetches the files of data=NAME, a public data set, or weights=imagenet; without a name, lists the data sets",
         imports_jax=False,
         groups=("data",),
     ),

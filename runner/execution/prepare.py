@@ -17,7 +17,18 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import Clock, Constants, DataError, NeedsRun, Remedy, Schedule, UserError, Weights, as_index
+from components.types import (
+    Clock,
+    Constants,
+    DataError,
+    NeedsFields,
+    NeedsRun,
+    Remedy,
+    Schedule,
+    UserError,
+    Weights,
+    as_index,
+)
 from runner.config.catalog import display_path, find_options, read_default_options
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
@@ -43,11 +54,13 @@ from runner.execution.open_folder import (
 )
 from runner.execution.programs import make_program
 from runner.execution.teacher import load_teacher, teacher_fingerprint
+from runner.execution.weights_needs import with_weights_needs
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
+from runner.program.initial_weights import architecture_state
 from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
@@ -114,7 +127,7 @@ def prepare_run(
     """
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
-    config = with_python_source(config, source)
+    config = with_weights_needs(with_python_source(config, source), partial(_note_once, progress, member))
     if config.values["resume"]:
         config = with_recorded_batch_size(
             config, find_run(Path(config.values["folder"]), config.values["resume"], "resume")
@@ -123,9 +136,11 @@ def prepare_run(
         check_folder(config)
     tracking, observers = build_tracking(config), build_observers(config)
     trainer = make_trainer(config, source, progress, signals)
-    with errors_with_origin(config), error_location("weights"):
-        weights_fingerprint = trainer.weights_source.fingerprint()
-    weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
+    weights_fingerprint = ""
+    if not config.values["resume"]:  # a resumed run needs neither the digest nor the file of the weights
+        with errors_with_origin(config), error_location("weights"):
+            weights_fingerprint = trainer.weights_source.fingerprint()
+        weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     size = trainer.training.batch_size
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member, batch_size=size)
@@ -142,6 +157,14 @@ def prepare_run(
         progress.note(hint)
     LOG.info("the folder is %s", folder.path)
     return PreparedRun(config, trainer.data, tracking, observers, trainer, progress, folder, is_resumed)
+
+
+def _note_once(progress: Progress, member: SweepMember | None, text: str) -> None:
+    """Prints a line for the user, unless another run of the sweep has printed it."""
+    printed = set[str]() if member is None else member.printed_messages
+    if text not in printed:
+        progress.note(text)
+        printed.add(text)
 
 
 def with_python_source(config: Config, source: PythonData | None) -> Config:
@@ -202,8 +225,10 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 weights=weights,
                 progress=progress,
                 signals=signals,
+                is_resumed=bool(config.values["resume"]),
             )
         trainer.slices = slices
+        _note_changed_weights(config, trainer, progress)
         _check_schedules(trainer)
         if config.values["mode"] != "find_lr":  # its run has another length and schedule
             _check_durations(config, trainer, progress)
@@ -282,6 +307,17 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
         f"note: the weights of the training examples have a mean of {mean:.4g}, which multiplies train/loss and the "
         f"gradients. {remedy}"
     )
+
+
+def _note_changed_weights(config: Config, trainer: Trainer, progress: Progress) -> None:
+    """Shows which weights of a file are changed to fit the images. A resumed run doesn't need the file."""
+    if config.values["resume"] or config.values["quiet"] or not isinstance(trainer.weights_source, NeedsFields):
+        return
+    shapes = architecture_state(trainer.state_shapes)
+    with error_location("weights"):
+        changes = trainer.weights_source.describe_changes(shapes, trainer.parts.model.architecture)
+    if changes is not None:
+        progress.note(f"weights: {changes}")
 
 
 def _note_equal_views(trainer: Trainer, progress: Progress) -> None:

@@ -22,6 +22,7 @@ from runner.display.tables import Section, print_tables
 from runner.errors import LocatedError, error_location
 from runner.execution.open_folder import create_mode_folder
 from runner.execution.prepare import build_tracking, make_trainer
+from runner.execution.weights_needs import with_weights_needs
 from runner.figures.curves import LOSS, RATE, SMOOTHED_LOSS, SUGGESTED
 from runner.log import LOG
 from runner.override_text import overridden_key
@@ -96,6 +97,7 @@ def command(config: Config) -> int:
     with contextlib.closing(make_progress(quiet=quiet)) as progress:
         with errors_with_origin(config), error_location("schedule"):
             build(config.values["schedule"], {}, SCHEMA["schedule"])  # the ramp has it at another key
+        config = with_weights_needs(config, progress.note)
         trainer = make_trainer(_replace_schedule(config), None, progress, Signals())
         for text in trainer.data.messages:
             progress.note(text)

@@ -71,6 +71,9 @@ class Trainer(Evaluator):
         weights_source: the part that gives the initial weights.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
 
+    Args:
+        is_resumed: whether there is a checkpoint, so that the initial weights are only loaded if it can't be read.
+
     Raises:
         UserError: program, data and settings don't fit together.
     """
@@ -86,6 +89,7 @@ class Trainer(Evaluator):
         weights: Weights,
         progress: Progress,
         signals: Signals,
+        is_resumed: bool = False,
     ) -> None:
         super().__init__(program, data, training, numbers, progress, teacher)
         self.check_padding()
@@ -116,8 +120,7 @@ class Trainer(Evaluator):
         if self.plan.unfreeze_step is not None:
             self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
         self.weights_source = weights
-        with error_location("weights"):
-            self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
+        self._initial_weights = None if is_resumed else self._load_weights()
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
         self._check_monitor()
@@ -226,11 +229,17 @@ class Trainer(Evaluator):
             program_inputs, *examples = self._init_arguments()
             constants = self._add_initial_constants(program_inputs.constants)
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
-            if self._initial_weights:
-                state = self.program.restart(self.program_inputs, replace_weights(state, self._initial_weights))
+            initial_weights = self._load_weights() if self._initial_weights is None else self._initial_weights
+            if initial_weights:
+                state = self.program.restart(self.program_inputs, replace_weights(state, initial_weights))
             if isinstance(self.weights_source, FitsBatch):
                 state = self._fit_weights(self.weights_source, state)
         return TrainerState(state, initial_monitor(self.higher_is_better))
+
+    def _load_weights(self) -> Mapping[str, Any]:
+        """The arrays of the network that are not random before the first step."""
+        with error_location("weights"):
+            return self.weights_source(self.parts.model.architecture, architecture_state(self.state_shapes))
 
     def _fit_weights(self, weights: FitsBatch, state: TrainState) -> TrainState:
         """The state before the first step, with weights that depend on the first batch, or on its first microbatch."""

@@ -20,9 +20,22 @@ from networks import variables
 from safetensors.numpy import save_file
 
 from components import pretrained
-from components.architecture import AlexNet, LeNet5, MobileNet, MobileStage
+from components.architecture import (
+    AlexNet,
+    EfficientNetB0,
+    EfficientNetB3,
+    LeNet5,
+    MobileNet,
+    MobileNetV2,
+    MobileStage,
+    ResNet18,
+    ResNet20,
+    ResNet50,
+    SENet154,
+)
 from components.layer import BatchNorm, Conv, Dense, Flatten
 from components.pretrained import NamingScheme, Rule, Safetensors
+from components.pretrained.detect import find_prefix
 from components.types import DataError, Output, UserError
 
 
@@ -187,7 +200,7 @@ def test_skipped_layers_are_left_out() -> None:
             KERAS,
             Little(),
             {"library": "torchvision"},
-            "Little: no name in the file belongs to torchvision, got bn/beta",
+            r"Little: no name in the file belongs to torchvision, got bn/beta.* names of keras: set `library=keras`\.",
         ),
     ],
 )
@@ -238,6 +251,54 @@ def test_a_file_is_read_and_its_fingerprint_depends_on_its_content(tmp_path: Pat
     assert part.fingerprint() != before
     with pytest.raises(UserError, match=r"little\.safetensors: the weights don't fit the architecture\. Wrong shape: "):
         part(Little(7), variables(Little(7), *IMAGE))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.module."])
+def test_prefixes_of_wrappers_are_dropped_if_all_names_have_them(tmp_path: Path, prefix: str) -> None:
+    path, tree = tmp_path / "little.safetensors", variables(Little(), *IMAGE)
+    tensors = {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in TORCH.items()}
+    save_file(tensors, path)
+    jax.tree.map(np.testing.assert_array_equal, Safetensors(path=str(path))(Little(), tree), convert(TORCH))
+    save_file(tensors | {"x": drawn(1)}, path)
+    with pytest.raises(UserError, match="Little: no name in the file belongs to"):
+        Safetensors(path=str(path))(Little(), tree)
+
+
+def test_a_prefix_of_the_schemes_own_names_stays() -> None:
+    scheme = NamingScheme("mine", (Rule("conv", "model.conv"),))
+    assert find_prefix(["model.conv.weight"], [scheme]) == ""
+    assert find_prefix(["module.model.conv.weight"], [scheme]) == "module."
+    assert find_prefix([], [scheme]) == ""
+
+
+def test_fields_that_the_weights_need_are_those_that_differ() -> None:
+    def choose(architecture: Any, names: list[str], *chosen: str) -> Any:
+        return pretrained.choose_fields(
+            pretrained.detect_scheme_by_names(architecture, names, None), architecture, chosen
+        )
+
+    torch, legacy, keras = ["conv1.weight", "layer1.0.conv1.weight"], ["layer0.conv1.weight"], ["conv1_conv/kernel"]
+    assert choose(ResNet50(3), torch) == {}
+    assert choose(ResNet20(3), torch) == {}  # without max-pooling, as the architecture
+    assert choose(ResNet50(3), legacy) == {"version": "v1", "max_pool": "caffe"}
+    assert choose(ResNet50(3), [*keras, "conv1_bn/gamma"]) == {"version": "v1", "use_bias": True, "epsilon": 1.001e-5}
+    assert choose(ResNet50(3), [*keras, "post_bn/gamma"])["version"] == "v2"
+    assert choose(SENet154(3), ["conv1.0.weight", "conv1.3.weight"]) == {"max_pool": "torch"}
+    with pytest.raises(UserError, match=r"timm need block=bottleneck, but ResNet has basic\. Choose another arch"):
+        choose(ResNet18(3), legacy)
+    timm = ["conv_stem.weight", "blocks.1.0.conv_pwl.weight", "conv_head.weight", "bn2.weight"]
+    assert choose(MobileNetV2(3), timm) == {"padding": "symmetric", "epsilon": 1e-5}
+    assert choose(MobileNetV2(3, padding="SAME", epsilon=1e-5), timm, "padding") == {"epsilon": 1e-3}  # tf_… of timm
+
+
+def test_the_side_of_images_is_that_of_the_variant() -> None:
+    names = ["stem_conv/kernel", "block1a_dwconv/kernel"]
+    sides = {}
+    for network in (EfficientNetB0(3), EfficientNetB3(3)):
+        scheme = pretrained.detect_scheme_by_names(network, names, None)
+        assert callable(scheme.side)
+        sides[network.depth] = scheme.side(network)
+    assert sides == {1.0: 224, 1.4: 300}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])

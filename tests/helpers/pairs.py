@@ -18,13 +18,19 @@ RECORDED = Path(__file__).parents[1] / "golden/weights"
 
 
 def check_pair(module: nn.Module, library: str, name: str, *, gradients: bool = False) -> None:
-    """Asserts that logits, and with `gradients` the gradients, equal `tests/golden/weights/{name}.json` to 1e-4."""
+    """Asserts that logits, and with `gradients` the gradients, equal `tests/golden/weights/{name}.json` to 1e-4.
+
+    The names of the other library decide which fields the module gets.
+    """
     record = json.loads((RECORDED / f"{name}.json").read_text())
     x = images(record["side"], record["channels"])
     shapes = {theirs: tuple(shape) for theirs, shape in record["shapes"].items()}
-    known = variables(module, *x.shape[1:])
     tensors = {theirs: drawn(theirs, shape) for theirs, shape in shapes.items()}
+    named = pretrained.detect_scheme_by_names(module, shapes, library)
+    module = module.clone(**pretrained.choose_fields(named, module, ()))
+    known = variables(module, *x.shape[1:])
     scheme = pretrained.detect_scheme(module, tensors, known, library)
+    assert scheme is named
     pretrained.check_fields(scheme, module)
     plan = pretrained.plan_conversion(scheme, known)
     ours = pretrained.convert_weights(plan, tensors)

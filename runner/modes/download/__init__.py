@@ -1,4 +1,4 @@
-"""`mode=download`: fetches the files of a public data set, or lists the data sets."""
+"""`mode=download`: fetches the files of a public data set, or published weights, or lists the data sets."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 
 from components.closest import suggest_name
 from components.input_files import candidate_paths, download_folder
-from components.types import UserError
+from components.types import IsPublished, UserError
+from runner.config.provenance import errors_with_origin
 from runner.display.tables import Section, print_tables
 from runner.display.work import show_work
+from runner.errors import error_location
+from runner.files import write_atomically
 from runner.memory import format_bytes
-from runner.modes.download.fetching import fetch, is_fetched, unpack
+from runner.modes.download.fetching import describe_hub_file, fetch, is_fetched, unpack
 from runner.override_text import overridden_key
 from runner.public_data import PUBLIC_DATA, DataSet, PublicFile
+from runner.signature.build import build
+from runner.signature.schema import SCHEMA
 from runner.terminal import print_line
 
 if TYPE_CHECKING:
     from runner.config.config import Config
 
-ALLOWED_KEYS = ("mode", "data", "experiment", "quiet")
+ALLOWED_KEYS = ("mode", "data", "experiment", "weights", "architecture", "quiet")
+DIGEST_SUFFIX = ".sha256"  # of the file with the checksum of weights, which the first download records
 
 
 def command(config: Config) -> int:
-    """Fetches the files of the data set that the command names, and says where they are. Lists all if it names none.
+    """Fetches what the command names: a data set, or published weights. Lists the data sets if it names none.
 
     Returns:
         The exit code 0.
@@ -35,15 +41,26 @@ def command(config: Config) -> int:
     """
     if ignored := [word for word in config.overrides if overridden_key(word) not in ALLOWED_KEYS]:
         raise UserError(f"mode=download: {', '.join(ignored)} would have no effect. Leave this out.")
-    if not {"data", "experiment"} & {*map(overridden_key, config.overrides)}:
+    keys = {*map(overridden_key, config.overrides)}
+    if "weights" in keys:
+        _fetch_weights(config)
+    elif "architecture" in keys:
+        raise UserError("mode=download: architecture is for published weights. Add weights=imagenet.")
+    if keys & {"data", "experiment"}:
+        _fetch_named_data(config)
+    elif "weights" not in keys:
         print_tables([Section("", [*_list_data()], right_columns=(1,))])
+        print_line("titrate mode=download weights=imagenet architecture=NAME fetches published weights")
         print_line(f"titrate mode=download data=NAME fetches one into {download_folder().absolute()}")
-        return 0
+    return 0
+
+
+def _fetch_named_data(config: Config) -> None:
+    """Fetches the data set that the command or its experiment names. Raises UserError if it is none to fetch."""
     name = str(config.choices["data"])
     if name not in PUBLIC_DATA:
         raise UserError(f"data={name} is no data set to fetch. {suggest_name(name, PUBLIC_DATA)}")
     fetch_data(name, PUBLIC_DATA[name], quiet=config.values["quiet"])
-    return 0
 
 
 def fetch_data(name: str, data_set: DataSet, *, quiet: bool = False) -> None:
@@ -65,6 +82,41 @@ def fetch_data(name: str, data_set: DataSet, *, quiet: bool = False) -> None:
     if not quiet:
         print_line(f"Licence: {data_set.license}. Source: {data_set.page}")
         print_line(f"Use it with data={name}")
+
+
+def _fetch_weights(config: Config) -> None:
+    """Fetches the published weights of the architecture, and says where they are.
+
+    No project publishes their checksum elsewhere, so it is that which the hub states, and the first download records
+    it: later commands compare the file with it.
+    """
+    name, quiet = config.choices["weights"], config.values["quiet"]
+    with errors_with_origin(config), error_location("weights"):
+        weights = build(config.values["weights"], {}, SCHEMA["weights"])
+        if not isinstance(weights, IsPublished):
+            raise UserError(f"{name} has no published file. Choose weights=imagenet.")
+        file = weights.published
+    path = _find(file.path) or _place(file.path)
+    record = path.with_name(path.name + DIGEST_SUFFIX)
+    recorded = record.read_text().strip() if record.is_file() else None
+    if recorded is not None and path.exists():
+        known = PublicFile(file.path, file.url, path.stat().st_size, recorded)
+    else:
+        known = describe_hub_file(file)
+    if recorded not in (None, known.sha256):
+        raise UserError(
+            f"{file.url} has changed: its SHA-256 was {recorded}, and is {known.sha256} now.\n"
+            f"To fetch the new file, remove {record}, and repeat the command."
+        )
+    for found, outcome in _fetch_file(known, quiet=quiet):
+        if recorded is None:
+            write_atomically(record, f"{known.sha256}\n")
+            outcome += f"; its SHA-256 is recorded in {record.name}"
+        if not quiet:
+            print_line(f"{found}: {outcome}")
+    if not quiet:
+        print_line(f"Licence: {file.license}. Source: {file.page}")
+        print_line(f"Use it with weights={name} architecture={config.choices['architecture']}")
 
 
 def _fetch_file(file: PublicFile, *, quiet: bool) -> Iterator[tuple[Path, str]]:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import http.client
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from components.input_files import open_file
-from components.types import UserError
+from components.types import PublishedFile, UserError
 from runner.errors import RunError, is_disk_error
 from runner.files import open_to_update, replace_atomically
 from runner.memory import format_bytes
@@ -27,6 +28,8 @@ from runner.signature.code import package_version
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK_BYTES = 1 << 20
 PARTIAL_SUFFIX = ".part"  # of a file that isn't complete
+HUB_SIZE, HUB_DIGEST = "X-Linked-Size", "X-Linked-Etag"  # headers of the Hugging Face Hub
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NOTHING_KEPT = "Nothing of it is kept. The file may have been moved or changed: see the page of the data."
 
 
@@ -89,6 +92,38 @@ def fetch(path: Path, file: PublicFile, report: Callable[[int], None], timeout: 
                 if not getattr(error, "keeps_start", False) or not os.fstat(target.fileno()).st_size:
                     partial.unlink()
                 raise
+
+
+def describe_hub_file(file: PublishedFile, timeout: float = TIMEOUT) -> PublicFile:
+    """The size and the SHA-256 checksum that the Hugging Face Hub states for a file.
+
+    They are in the headers of its answer, which redirects to the server of the file.
+
+    Raises:
+        DownloadError: the hub can't be reached, answers with an error, or states no checksum.
+    """
+    request = urllib.request.Request(file.url, headers=_make_headers(), method="HEAD")
+    with _connection_errors(file.url):
+        try:
+            headers = urllib.request.build_opener(_KeepRedirect).open(request, timeout=timeout).headers
+        except urllib.error.HTTPError as error:
+            if not 300 <= error.code < 400:
+                raise
+            headers = error.headers
+    size, digest = headers.get(HUB_SIZE, ""), headers.get(HUB_DIGEST, "").strip('"')
+    if not size.isdigit() or not SHA256.fullmatch(digest):
+        raise DownloadError(f"{file.url}: the server states no size and no SHA-256.\n{NOTHING_KEPT}", keeps_start=False)
+    return PublicFile(file.path, file.url, int(size), digest)
+
+
+class _KeepRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, so that its own headers can be read."""
+
+    def redirect_request(self, *arguments: object) -> None: ...
+
+
+def _make_headers() -> dict[str, str]:
+    return {"User-Agent": f"titrate/{package_version('titrate')}", "Accept-Encoding": "identity"}
 
 
 def unpack(archive_path: Path, member: str, path: Path) -> bool:
@@ -205,30 +240,40 @@ def _receive(target: BinaryIO, start: int, file: PublicFile, report: Callable[[i
 
 def _request(file: PublicFile, start: int, timeout: float) -> http.client.HTTPResponse | None:
     """Requests a file from a byte on. None: there is no such byte, so what was received before isn't of this file."""
-    headers = {"User-Agent": f"titrate/{package_version('titrate')}", "Accept-Encoding": "identity"}
+    headers = _make_headers()
     if start:
         headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(file.url, headers=headers)
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(  # follows redirects
-            urllib.request.Request(file.url, headers=headers), timeout=timeout
-        )
+        with _connection_errors(file.url):
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)  # follows redirects
+    except DownloadError as error:
+        code = getattr(error.__cause__, "code", None)
+        if start and code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return None
+        raise
+    return answer
+
+
+@contextmanager
+def _connection_errors(url: str) -> Iterator[None]:
+    """Raises DownloadError if a server can't be reached, or answers with an error."""
+    try:
+        yield
     except urllib.error.HTTPError as error:
         error.close()
-        if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return None
         is_temporary = error.code >= 500 or error.code == http.client.TOO_MANY_REQUESTS
         remedy = "Repeat the command later." if is_temporary else NOTHING_KEPT
         raise DownloadError(
-            f"{_name_address(error.url, file)} answers {error.code} {error.reason}.\n{remedy}", keeps_start=is_temporary
+            f"{_name_address(error.url, url)} answers {error.code} {error.reason}.\n{remedy}", keeps_start=is_temporary
         ) from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         raise DownloadError(
-            f"{file.url} can't be reached: {str(reason) or type(reason).__name__}.\n"
+            f"{url} can't be reached: {str(reason) or type(reason).__name__}.\n"
             "Check the connection (and HTTPS_PROXY, if there is a proxy), and repeat the command.",
             keeps_start=True,
         ) from error
-    return answer
 
 
 def _read_chunks(answer: http.client.HTTPResponse, file: PublicFile, expected: int) -> Iterator[bytes]:
@@ -257,14 +302,13 @@ def _read_chunks(answer: http.client.HTTPResponse, file: PublicFile, expected: i
 
 
 def _make_size_error(answer: http.client.HTTPResponse, file: PublicFile, found: str, expected: int) -> DownloadError:
-    kind = answer.headers.get_content_type()
+    kind, address = answer.headers.get_content_type(), _name_address(answer.url, file.url)
     return DownloadError(
-        f"{_name_address(answer.url, file)} answers with {found} bytes of {kind}, and {expected:,} bytes are needed.\n"
-        f"{NOTHING_KEPT}",
+        f"{address} answers with {found} bytes of {kind}, and {expected:,} bytes are needed.\n{NOTHING_KEPT}",
         keeps_start=False,
     )
 
 
-def _name_address(url: str | None, file: PublicFile) -> str:
+def _name_address(final_url: str | None, url: str) -> str:
     """The address of a file, and where it leads."""
-    return file.url if url in (None, file.url) else f"{file.url}, which leads to {url},"
+    return url if final_url in (None, url) else f"{url}, which leads to {final_url},"

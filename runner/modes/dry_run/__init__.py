@@ -23,7 +23,7 @@ def command(config: Config) -> int:
     """
     from runner.modes.dry_run.report import print_dry_run  # imports JAX
 
-    print_dry_run(config)
+    config = print_dry_run(config)
     if not config.values["quiet"]:  # last, as they are many
         write_tables([Section("values", list(_value_rows(value_origins(config))), has_heading=False)])
     return 0

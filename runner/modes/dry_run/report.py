@@ -10,6 +10,7 @@ from runner.config.config import Config
 from runner.display.progress import Progress, make_progress
 from runner.display.tables import Row, Section, shorten_section, write_tables
 from runner.execution.prepare import build_observers, build_tracking, make_trainer
+from runner.execution.weights_needs import with_weights_needs
 from runner.memory import count_bytes, memory_error_location
 from runner.modes.dry_run import tables
 from runner.modes.dry_run.abstract_run import AbstractRun
@@ -59,8 +60,11 @@ class Page:
             write_line(text)
 
 
-def print_dry_run(config: Config) -> None:
+def print_dry_run(config: Config) -> Config:
     """Prints all sections but that of the values.
+
+    Returns:
+        The configuration with the values that pretrained weights set.
 
     Raises:
         UserError: the run itself would raise this error.
@@ -71,6 +75,7 @@ def print_dry_run(config: Config) -> None:
     if warning := find_unused_accelerator():
         page.print_note(f"warning: {warning}")
     with contextlib.closing(_make_progress(config)) as progress:
+        config = with_weights_needs(config, page.print_note)
         # The run itself would raise the errors of these.
         build_tracking(config)
         build_observers(config)
@@ -96,6 +101,7 @@ def print_dry_run(config: Config) -> None:
     page.print_section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
     evaluation_work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size
     _print_compiled(config, page, run, memory, evaluation_work)
+    return config
 
 
 def _print_compiled(

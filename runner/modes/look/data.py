@@ -18,6 +18,7 @@ from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.open_folder import create_mode_folder
 from runner.execution.prepare import limit_batches, load_data
+from runner.execution.weights_needs import with_weights_needs
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import GRID_COLUMNS, draw_class_balance, draw_image_grid, draw_target_histograms
 from runner.files import write_atomically
@@ -56,6 +57,7 @@ def look_at_data(config: Config, progress: Progress) -> Iterator[Look]:
         UserError: an error that the user can fix. No folder has been created then.
     """
     check_root(Path(config.values["folder"]))
+    config = with_weights_needs(config, progress.note)
     with errors_with_origin(config):
         training = Training.from_config(config.values["training"])
         data, features = load_data(config, None, progress, training=training)

@@ -38,9 +38,9 @@ def test_parameters_multiply_adds_and_stages_equal_the_paper(name: str) -> None:
     assert found.stages == {"stem": (112, 112, 64), **stages, "pool": (channels[-1],)}
 
 
-@pytest.mark.parametrize(("library", "epsilon"), [("torchvision", 1e-5), ("keras", 1.001e-5)])
-def test_weights_of_other_libraries_give_their_logits(library: str, epsilon: float) -> None:
-    module = DenseNet(10, depths=(2, 1, 1, 1), growth=4, epsilon=epsilon)
+@pytest.mark.parametrize("library", ["torchvision", "keras"])
+def test_weights_of_other_libraries_give_their_logits(library: str) -> None:
+    module = DenseNet(10, depths=(2, 1, 1, 1), growth=4, epsilon=1e-3)
     pairs.check_pair(module, library, f"densenet_thin_{library}")
 
 

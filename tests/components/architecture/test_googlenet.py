@@ -149,4 +149,4 @@ def test_biases_are_initially_a_fifth_except_in_heads() -> None:
 
 @pytest.mark.slow
 def test_weights_of_torchvision_give_its_logits() -> None:
-    check_pair(torchvision(8, 1 / 8), "torchvision", "googlenet_thin_torchvision")
+    check_pair(GoogLeNet(8, 1 / 8), "torchvision", "googlenet_thin_torchvision")

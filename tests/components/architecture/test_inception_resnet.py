@@ -100,5 +100,5 @@ def test_images_below_the_smallest_size_raise() -> None:
 
 @pytest.mark.slow
 def test_weights_of_timm_give_its_logits() -> None:
-    module = InceptionResNetV2(5, 1 / 16, depths=(1, 1, 10), use_scale=True)
+    module = InceptionResNetV2(5, 1 / 16, depths=(1, 1, 10))
     check_pair(module, "timm", "inception_resnet_v2_thin_timm")

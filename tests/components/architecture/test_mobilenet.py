@@ -152,8 +152,6 @@ def test_block_i_of_n_has_i_over_n_of_the_rate_of_stochastic_depth() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("library", "fields"), [("torchvision", {"padding": "symmetric", "epsilon": 1e-5}), ("keras", {})]
-)
-def test_weights_of_other_libraries_give_their_logits(library: str, fields: dict[str, Any]) -> None:
-    check_pair(MobileNetV2(10, width=0.25, **fields), library, f"mobilenet_v2_thin_{library}")
+@pytest.mark.parametrize("library", ["torchvision", "keras"])
+def test_weights_of_other_libraries_give_their_logits(library: str) -> None:
+    check_pair(MobileNetV2(10, width=0.25), library, f"mobilenet_v2_thin_{library}")

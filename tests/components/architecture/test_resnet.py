@@ -112,8 +112,7 @@ def test_weights_of_torchvision_give_its_logits() -> None:
 
 
 def test_weights_of_keras_give_its_logits_with_preactivation() -> None:
-    fields = {"depths": (2, 2), "widths": (64, 128), "stem": (512,), "epsilon": 1.001e-5}
-    module = resnet.ResNet50(outputs=10, width=1 / 8, **fields, **KERAS_V2)
+    module = resnet.ResNet50(outputs=10, width=1 / 8, depths=(2, 2), widths=(64, 128), stem=(512,))
     check_pair(module, "keras", "resnet_thin_keras")
 
 

@@ -100,7 +100,7 @@ def test_the_numbers_may_be_traced() -> None:
     ("module", "library", "name"),
     [
         (VGG11(10, width=1 / 16), "torchvision", "vgg11_thin_torchvision"),
-        (VGG11(10, width=1 / 16, batch_norm=True), "torchvision", "vgg11_bn_thin_torchvision"),
+        (VGG11(10, width=1 / 16), "torchvision", "vgg11_bn_thin_torchvision"),
         (VGG16(10, width=1 / 16), "keras", "vgg16_thin_keras"),
     ],
 )

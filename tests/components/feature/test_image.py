@@ -74,6 +74,7 @@ def test_a_constant_channel_becomes_0() -> None:
 
 
 COLORS = np.random.default_rng(1).integers(0, 256, (6, 4, 5, 3), np.uint8)
+GREY = COLORS[..., :1]
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in parts of 255
 
 
@@ -88,6 +89,15 @@ def test_bgr_turns_the_channels_round_before_the_mean_is_subtracted() -> None:
     caffe = (103.939, 116.779, 123.68)
     array = device(Image(key="image", normalize=None, mean=caffe, order="bgr"), COLORS)
     np.testing.assert_allclose(array, COLORS[..., ::-1] - np.array(caffe), rtol=1e-5)
+
+
+def test_numbers_for_rgb_become_their_average_for_grey_images_and_repeat_for_more_channels() -> None:
+    column = Image(key="image", mean=MEAN, std=DEVIATION, order="bgr")
+    np.testing.assert_allclose(device(column, GREY), (GREY / 255 - 0.449) / 0.226, rtol=1e-4, atol=1e-6)
+    five = np.random.default_rng(2).integers(0, 256, (3, 4, 5, 5), np.uint8)
+    mean, std = ((*numbers, *numbers[:2]) for numbers in (MEAN, DEVIATION))
+    array = device(Image(key="image", mean=MEAN, std=DEVIATION), five)
+    np.testing.assert_allclose(array, (five / 255 - mean) / std, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,7 @@ def test_predicted_images_that_no_file_holds_are_an_error() -> None:
     [
         ({"mean": MEAN}, "`mean` has 3 numbers, but the images have 2 channels"),
         ({"std": DEVIATION}, "`std` has 3 numbers, but the images have 2 channels"),
-        ({"order": "bgr"}, r"`order` \(=bgr\) needs images with 3 channels, got 2"),
+        ({"order": "bgr"}, r"`order` \(=bgr\) needs images with 1 or 3 channels, got 2"),
         ({"normalize": "standardize", "mean": 0.5}, "`mean` and `std` can't be set if `normalize` is standardize"),
     ],
 )

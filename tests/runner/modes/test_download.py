@@ -16,14 +16,18 @@ import pytest
 import yaml
 from sample_files import write_images
 
+from components import architecture
 from components.data import Idx
 from components.input_files import candidate_paths, find_path
-from components.types import MissingFileError, UserError
+from components.pretrained import ImageNet
+from components.pretrained.detect import find_schemes
+from components.pretrained.imagenet import MODELS
+from components.types import MissingFileError, PublishedFile, UserError
 from runner.__main__ import main
 from runner.config.catalog import find_options
 from runner.display import work
 from runner.modes.download import fetch_data, fetching
-from runner.modes.download.fetching import DownloadError, fetch
+from runner.modes.download.fetching import DownloadError, describe_hub_file, fetch
 from runner.public_data import PUBLIC_DATA, DataSet, PublicFile, download_suggested
 from runner.signature.build import build_source
 
@@ -37,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers["Range"]))  # type: ignore[attr-defined]
         ANSWERS[self.path.lstrip("/")](self)
+
+    def do_HEAD(self) -> None:
+        """Answers as the Hugging Face Hub, which states the checksum, and redirects to the server of the file."""
+        HEADS[self.path.lstrip("/")](self)
 
     def log_message(self, *arguments: object) -> None: ...
 
@@ -136,6 +144,18 @@ ANSWERS: dict[str, Callable[[Handler], None]] = {
 }
 
 
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+HEADS: dict[str, Callable[[Handler], None]] = {
+    "good": lambda handler: handler.start(
+        302, Location="/page", X_Linked_Size=len(CONTENT), X_Linked_Etag=f'"{DIGEST}"', Content_Length=0
+    ),
+    "unlinked": lambda handler: handler.start(200, ETag='"1"', Content_Length=0),
+    "missing": lambda handler: handler.start(404, Content_Length=0),
+    "silent": stall_before_answer,
+}
+HEADS["redirect_to_file"] = HEADS["other"] = HEADS["good"]
+
+
 class Server(ThreadingHTTPServer):
     requests: list[tuple[str, str | None]]
     daemon_threads = True
@@ -212,6 +232,86 @@ def test_a_data_set_is_fetched_and_then_read_by_its_option(
     assert len(server.requests) == 4, "nothing is fetched again"
 
 
+WEIGHTS = ["mode=download", "weights=imagenet", "architecture=resnet18"]
+WEIGHTS_FILE = "data/imagenet/resnet18.a1_in1k.safetensors"
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, server: Server, answer: str) -> None:
+    """Replaces the address of published weights."""
+    monkeypatch.setattr(
+        ImageNet,
+        "published",
+        PublishedFile("imagenet/resnet18.a1_in1k.safetensors", f"{server.url}/{answer}", "MIT", "https://example.org"),
+    )
+
+
+def test_weights_are_fetched_and_the_first_download_records_their_checksum(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(monkeypatch, server, "redirect_to_file")
+    assert main(WEIGHTS) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    record = f"{Path(WEIGHTS_FILE).name}.sha256"
+    assert first == f"{folder}/{WEIGHTS_FILE}: fetched, 256 kB; its SHA-256 is recorded in {record}"
+    assert others == ["Licence: MIT. Source: https://example.org", "Use it with weights=imagenet architecture=resnet18"]
+    assert (folder / WEIGHTS_FILE).read_bytes() == CONTENT
+    publish(monkeypatch, server, "missing")  # the hub isn't needed any more
+    assert main(WEIGHTS) == 0
+    assert capsys.readouterr().out.startswith(f"{folder}/{WEIGHTS_FILE}: is there already\n")
+    (folder / WEIGHTS_FILE).write_bytes(CONTENT[1:])
+    assert main(WEIGHTS) == 2
+    assert "isn't the published file" in capsys.readouterr().err
+    (folder / WEIGHTS_FILE).unlink()
+    Path(f"{folder}/{WEIGHTS_FILE}.sha256").write_text("0" * 64)
+    publish(monkeypatch, server, "good")
+    assert main(WEIGHTS) == 2
+    assert f"has changed: its SHA-256 was {'0' * 64}, and is {DIGEST} now." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("other", f"has the SHA-256 {hashlib.sha256(CONTENT[::-1]).hexdigest()}, but the published file has {DIGEST}"),
+        ("missing", "answers 404 Not Found."),
+        ("unlinked", "the server states no size and no SHA-256."),
+        ("silent", "can't be reached: timed out."),
+    ],
+)
+def test_weights_that_cant_be_fetched_leave_no_file(
+    server: Server,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(describe_hub_file, "__defaults__", (0.2,))
+    publish(monkeypatch, server, answer)
+    assert main(WEIGHTS) == 1
+    assert message in capsys.readouterr().err
+    assert list_files(folder) == {}
+
+
+@pytest.mark.parametrize("words", [[], ["weights.exact=false"], ["mode=dry_run"]])
+def test_a_run_without_the_published_file_names_the_command_that_fetches_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["data=digits", "feature=image", *WEIGHTS[1:], "tracking=none", *words]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("weights: there is no file ")
+    assert "imagenet/resnet18.a1_in1k.safetensors" in found
+    assert f"Fetch the weights with titrate {' '.join(WEIGHTS)}" in found
+    assert not list_files(folder)
+
+
+def test_every_published_file_is_of_an_architecture_with_a_naming_scheme_of_timm() -> None:
+    for name in MODELS:
+        network = getattr(architecture, name)(10)
+        assert {scheme.library for scheme in find_schemes(network)} >= {"timm"}, name
+        file = ImageNet(architecture=f"components.architecture.{name}").published
+        assert file.url == f"{file.page}/resolve/main/model.safetensors"
+
+
 def test_files_go_to_the_folder_of_the_data(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = make_file(server, "good")
     fetch_data("set", DataSet("", "", (file,)), quiet=True)
@@ -231,7 +331,7 @@ def test_without_a_name_the_data_sets_are_listed(
     offer(monkeypatch, "mnist", make_file(server, "good", "mnist/a"), make_file(server, "good", "mnist/b"))
     assert main(["mode=download"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == sorted(PUBLIC_DATA)
+    assert [line.split()[0] for line in lines[1:-2]] == sorted(PUBLIC_DATA)
     (row,) = (line for line in lines if line.startswith("mnist "))
     assert row.split() == ["mnist", "512", "kB", "no", "MIT", "https://example.org/page"]
     assert lines[-1] == f"titrate mode=download data=NAME fetches one into {folder}/data"
@@ -251,6 +351,12 @@ def test_without_a_name_the_data_sets_are_listed(
         (["data=mnst"], "data: unknown option mnst. Did you mean mnist?"),
         (["data=mnist", "data.path=x"], "mode=download: data.path=x would have no effect."),
         (["optimizer=sgd"], "mode=download: optimizer=sgd would have no effect."),
+        (["architecture=resnet18"], "mode=download: architecture is for published weights. Add weights=imagenet."),
+        (["weights=random"], "weights: random has no published file. Choose weights=imagenet."),
+        (
+            ["weights=imagenet", "architecture=vgg11"],
+            "weights.architecture: no published weights of components.architecture.VGG11 are known. ",
+        ),
     ],
 )
 def test_a_wrong_name_or_word_is_an_error(

@@ -99,7 +99,8 @@ def test_a_file_that_does_not_fit_leaves_no_folder_and_is_named_with_its_key(
     mine: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file(mine | {"fc1.weight": mine["fc1.weight"][:, :9]}, "mine.safetensors")
-    message = r"weights: .*mine\.safetensors: .* Wrong shape: fc1\.weight is \(4, 9\), our hidden/kernel \(64, 4\)"
+    shapes = r"fc1\.weight is \(4, 9\) \(\(9, 4\) in our layout\), our hidden/kernel \(64, 4\)"
+    message = rf"weights: .*mine\.safetensors: .* Wrong shape: {shapes}"
     with pytest.raises(UserError, match=message):
         train()
     assert not Path("outputs").exists()
