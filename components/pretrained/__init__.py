@@ -11,6 +11,7 @@ from components.pretrained.detect import check_fields as check_fields
 from components.pretrained.detect import detect_scheme as detect_scheme
 from components.pretrained.files import Random as Random
 from components.pretrained.files import Safetensors as Safetensors
+from components.pretrained.joined import Joined as Joined
 from components.pretrained.lsuv import LSUV as LSUV
 from components.pretrained.naming import NamingScheme as NamingScheme
 from components.pretrained.naming import Rule as Rule

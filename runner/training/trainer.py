@@ -24,7 +24,7 @@ from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
-from runner.program.initial_weights import architecture_state, replace_weights
+from runner.program.initial_weights import find_initial_weights, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program
@@ -68,7 +68,8 @@ class Trainer(Evaluator):
         order: the order of the training examples.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         schedule: the schedule of the run.
-        weights_source: the part that gives the initial weights.
+        weights_source: the part that gives the initial weights. None: they are random, or those of a checkpoint.
+        initial_weights: what it gives, a subtree of the variables of the model.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
 
     Raises:
@@ -83,7 +84,6 @@ class Trainer(Evaluator):
         numbers: Mapping[str, np.ndarray],
         *,
         teacher: TeacherInputs | None = None,
-        weights: Weights,
         progress: Progress,
         signals: Signals,
     ) -> None:
@@ -115,15 +115,20 @@ class Trainer(Evaluator):
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
             self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
-        self.weights_source = weights
-        with error_location("weights"):
-            self._initial_weights = weights(self.parts.model.architecture, architecture_state(self.state_shapes))
+        self.weights_source: Weights | None = None
+        self.initial_weights: Mapping[str, Any] = {}
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
         self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
             self._trace_last_batch()
         self._start_time = time.monotonic()
+
+    def set_weights(self, weights: Weights) -> None:
+        """Takes the initial weights of a part. Raises LocatedError if they don't fit."""
+        self.weights_source = weights
+        with error_location("weights"):
+            self.initial_weights = find_initial_weights(weights, self.parts.model.architecture, self.state_shapes)
 
     def _check_values(self) -> Iterator[str]:
         """Yields a warning for losses and metrics that are NaN; raises UserError if a run with them makes no sense."""
@@ -226,8 +231,8 @@ class Trainer(Evaluator):
             program_inputs, *examples = self._init_arguments()
             constants = self._add_initial_constants(program_inputs.constants)
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
-            if self._initial_weights:
-                state = self.program.restart(self.program_inputs, replace_weights(state, self._initial_weights))
+            if self.initial_weights:
+                state = self.program.restart(self.program_inputs, replace_weights(state, self.initial_weights))
             if isinstance(self.weights_source, FitsBatch):
                 state = self._fit_weights(self.weights_source, state)
         return TrainerState(state, initial_monitor(self.higher_is_better))

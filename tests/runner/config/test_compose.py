@@ -77,6 +77,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],
     "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
     "weights=run": ["weights.run=outputs/teacher"],
+    "weights=joined": ["weights.sources={body: {option: run, run: outputs/teacher}}"],
     "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
