@@ -185,7 +185,8 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     path = run.folder.path
     values = run.config.values
     save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
-    write_curve(path, sample_schedule(run.trainer))
+    if run.trainer.plan.total_steps:
+        write_curve(path, sample_schedule(run.trainer))
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_messages if member else set()
     for sentence in run.data.messages:

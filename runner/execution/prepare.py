@@ -221,8 +221,9 @@ def make_trainer(
         if with_weights:
             set_weights(trainer, config, progress)
         trainer.slices = slices
-        _check_schedules(trainer)
-        if config.values["mode"] != "find_lr":  # its run has another length and schedule
+        if trainer.plan.total_steps:  # otherwise no schedule is read
+            _check_schedules(trainer)
+        if config.values["mode"] != "find_lr" and trainer.plan.total_steps:  # find_lr has another length and schedule
             _check_durations(config, trainer, progress)
         _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
@@ -485,9 +486,8 @@ def _check_splits(data: Data, training: Training, calibrate: str | None) -> None
         limit = "epochs" if training.steps is None else "steps"
         value = getattr(training, limit)
         raise UserError(f"training.{limit}={value} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
-    needed = {
-        f"training.monitor={training.monitor}": (training.monitor.partition("/")[0], "training.monitor=train/loss")
-    }
+    monitored = training.monitor.partition("/")[0], "training.monitor=train/loss"
+    needed = {f"training.monitor={training.monitor}": monitored} if steps else {}  # without steps, it decides nothing
     if calibrate is not None:
         needed[f"calibrate={calibrate}"] = CALIBRATION_SPLIT, "calibrate=null"
     for setting, (split, remedy) in needed.items():

@@ -119,7 +119,8 @@ class Trainer(Evaluator):
         self.initial_weights: Mapping[str, Any] = {}
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
-        self._check_monitor()
+        if self.plan.total_steps:
+            self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
             self._trace_last_batch()
         self._start_time = time.monotonic()
@@ -216,7 +217,7 @@ class Trainer(Evaluator):
 
     def compile(self) -> None:
         """Compiles a training step before there is a state. Raises RunError if it needs more memory than is free."""
-        if self.program.is_compiled:
+        if self.program.is_compiled and self.plan.total_steps:
             chunk, arguments = self._first_dispatch()
             need = compile_step(self, TRAINING_STEP, chunk, arguments)
             check_longest_lists(self, TRAINING_STEP, chunk, arguments, need)
@@ -312,7 +313,7 @@ class Trainer(Evaluator):
         """The setting that ends the run now, after an evaluation. None: it goes on."""
         if trainer_state.monitor.stopped:
             return "training.patience"
-        if trainer_state.step >= self.plan.total_steps:
+        if trainer_state.step >= self.plan.total_steps and trainer_state.history:  # without steps, it is evaluated once
             return "training.steps" if self.plan.total_steps == self.training.steps else "training.epochs"
         is_evaluated = trainer_state.history and not trainer_state.sums  # else a resumed run first takes more steps
         return "training.max_minutes" if is_evaluated and self._is_time_up() else None
@@ -456,15 +457,7 @@ class Trainer(Evaluator):
         weights = self.program.evaluated_weights(self.program_inputs, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
-        trainer_state.monitor, is_best = update_monitor(
-            trainer_state.monitor,
-            record[self.training.monitor],
-            clock=Clock(step, self.plan.total_steps_at(step - 1), self.plan.steps_per_epoch),
-            plateau=self.schedule.plateau,
-            patience=self.training.patience,
-            min_delta=self.training.min_delta,
-            higher_is_better=self.higher_is_better,
-        )
+        is_best = self._update_monitor(trainer_state, record)
         if is_best:
             trainer_state.best = copy_arrays(weights)
             trainer_state.best_step = step
@@ -479,6 +472,22 @@ class Trainer(Evaluator):
         self._save(trainer_state, checkpoints)
         return is_best
 
+    def _update_monitor(self, trainer_state: TrainerState, record: Mapping[str, float]) -> bool:
+        """Updates the monitor after an evaluation. Returns whether the monitored value is the best so far."""
+        step = trainer_state.step
+        if step == 0 and self.training.monitor not in record:  # there is no train/loss before the first step
+            return True
+        trainer_state.monitor, is_best = update_monitor(
+            trainer_state.monitor,
+            record[self.training.monitor],
+            clock=Clock(step, self.plan.total_steps_at(step - 1), self.plan.steps_per_epoch),
+            plateau=self.schedule.plateau,
+            patience=self.training.patience,
+            min_delta=self.training.min_delta,
+            higher_is_better=self.higher_is_better,
+        )
+        return is_best
+
     def _save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
         trainer_state.seconds = self.seconds()
         checkpoints.save(trainer_state)
@@ -489,5 +498,5 @@ class Trainer(Evaluator):
 
 
 def _last_values(sums: MetricSums) -> dict[str, float]:
-    """The values of the latest step that are not added up, such as the learning rate."""
-    return {name: value.item() for name, value in sums[LAST].items() if name != "first_bad"}
+    """The values of the latest step that are not added up, such as the learning rate. Before a step there are none."""
+    return {name: value.item() for name, value in sums.get(LAST, {}).items() if name != "first_bad"}
