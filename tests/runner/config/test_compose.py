@@ -79,6 +79,7 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "weights=run": ["weights.run=outputs/teacher"],
     "weights=joined": ["weights.sources={body: {option: run, run: outputs/teacher}}"],
     "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
+    "experiment=pretraining": ["weights.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep", *OF_NUMBERS],
