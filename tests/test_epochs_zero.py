@@ -78,6 +78,15 @@ def test_a_metric_of_training_may_be_monitored(capsys: pytest.CaptureFixture[str
     assert "step 0/0" in capsys.readouterr().out
 
 
+def test_a_head_of_other_classes_gets_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    weights = f"weights={{option: run, run: {run(*SPLITS, 'quiet=true').folder.name}}}"
+    others = DATA | {"label": DATA["label"] + 5}
+    for words, is_noted in (((), True), (("weights.skip=[head]",), False)):
+        runner.run(*NETWORK, *SPLITS, "training.epochs=0", weights, *words, data=others)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert ("note: the head is of the classes 0, 1, 2 in" in printed) == is_noted
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [(["mode=dry_run"], "0 epochs and"), (["mode=find_lr", "find_lr.steps=20"], "learning rate")],

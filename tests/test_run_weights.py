@@ -20,6 +20,7 @@ COLUMNS = """# Cities and areas.
 target: {_target_: components.feature.Numeric, key: price}
 columns:
   area: {_target_: components.feature.Numeric, key: area}
+  unused: {_target_: components.feature.Numeric, key: area}
   town: {_target_: components.feature.Vocabulary, key: town, oov: 1}
   town_vector: {_target_: components.feature.Embedding, key: town, dimension: 2}
   size: {_target_: components.feature.Bucketized, key: area, boundaries: [2.0, 4.0]}
@@ -104,7 +105,10 @@ def test_vectors_of_a_column_that_is_defined_otherwise_are_an_error(
     )
     with pytest.raises(UserError, match=message):
         start(other)
-    found = parameters(start(other, "weights.skip=[columns_size_vector]").folder)
+    missing = "feature.columns.area.missing=0"
+    found = parameters(start(other, missing, "weights.skip=[columns_size_vector]", "quiet=false").folder)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "note: area was fitted to other rows in first, or is defined otherwise, so the network gets other" in printed
     first = parameters("outputs/first")
     np.testing.assert_array_equal(found["columns_town_vector/embedding"], first["columns_town_vector/embedding"])
     assert not np.isin(found["columns_size_vector/embedding"], first["columns_size_vector/embedding"]).any()

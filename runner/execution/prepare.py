@@ -504,6 +504,5 @@ def set_weights(trainer: Trainer, config: Config, progress: Progress) -> None:
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
         trainer.set_weights(weights.bind(loader) if isinstance(weights, ModelWeights) else weights)
-    if not config.values["quiet"]:
-        for text in loader.list_notes(trainer.initial_weights):
-            progress.note(text)
+    for text in loader.list_notes(trainer.initial_weights):
+        progress.note(text)

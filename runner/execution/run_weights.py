@@ -42,6 +42,7 @@ class RunLoader:
         self, config: Config, features: Features, constants: Mapping[str, Constants], progress: Progress
     ) -> None:
         self._config, self._features, self._constants, self._progress = config, features, constants, progress
+        self._nodes = _list_column_nodes(config)
         self._notes: list[tuple[str, str]] = []  # each with the start of the paths that it is about
 
     def __call__(self, name: str) -> dict[str, Any]:
@@ -53,10 +54,11 @@ class RunLoader:
         run = FinishedRun(folder, read_run_config(folder), self._progress.note)
         self._note_status(run)
         self._note_targets(run)
-        self._note_columns(run)
+        changes = self._list_changes(run)
+        self._note_columns(run, changes)
         variables = jax.device_get(list_variables(run.weights.parameters, run.weights.model_state))
         return {
-            collection: {module: self._adapt(module, branch, run) for module, branch in tree.items()}
+            collection: {module: self._adapt(module, branch, run, changes) for module, branch in tree.items()}
             for collection, tree in variables.items()
         }
 
@@ -95,52 +97,58 @@ class RunLoader:
                 text = f"note: the head is of the classes {lists[0]} in {run.folder.name}, and here of {lists[1]}. "
                 self._notes.append((HEAD, f"{text}To train a new one, set weights.skip=[head]"))
 
-    def _note_columns(self, run: FinishedRun) -> None:
+    def _note_columns(self, run: FinishedRun, changes: Mapping[str, str]) -> None:
         """Notes columns that encode rows in another way than the run, so that the network gets other inputs."""
-        used = encoding_order(self._features.columns, self._features.inputs)
-        changed = [name for name in used if self._find_change(name, run) and name in run.transform.constants]
-        adapted = {parent for name in used if _matches_rows(self._features, name) for parent in self._list_read(name)}
-        if names := [name for name in changed if name not in adapted]:
+        columns, known = self._features.columns, run.transform.constants
+        used = encoding_order(columns, self._features.inputs)
+        adapted = {
+            parent for name in used if isinstance(columns[name], MatchesRows) for parent in self._list_read(name)
+        }
+        if names := [name for name in used if name in changes and name in known and name not in adapted]:
             text = f"note: {join_names(names)} was fitted to other rows in {run.folder.name}, or is defined otherwise, "
             self._notes.append((f"{ARCHITECTURE}/", f"{text}so the network gets other inputs than there"))
 
-    def _adapt(self, module: str, branch: Any, run: FinishedRun) -> Any:
+    def _adapt(self, module: str, branch: Any, run: FinishedRun, changes: Mapping[str, str]) -> Any:
         """The parameters of a module of the run's model, with those of a column for the ids of this run."""
-        name = module.removeprefix(COLUMN_PREFIX)
-        columns = self._features.columns
-        if not module.startswith(COLUMN_PREFIX) or name not in columns or name not in run.transform.constants:
+        name, columns, others = module.removeprefix(COLUMN_PREFIX), self._features.columns, run.transform
+        if not module.startswith(COLUMN_PREFIX) or name not in columns or name not in others.constants:
             return branch
-        read = self._list_read(name)
-        column, other = columns[name], run.transform.features.columns[name]
+        column, other = columns[name], others.features.columns[name]
         if isinstance(column, MatchesRows) and type(column) is type(other):
-            rows = column.match_rows(
-                [self._constants[key] for key in column.keys], [run.transform.constants[key] for key in other.keys]
-            )
+            own_parents = [self._constants[key] for key in parent_keys(columns, name)]
+            parents = [others.constants[key] for key in parent_keys(others.features.columns, name)]
+            rows = column.match_rows(own_parents, parents)
             if rows is not None:
                 return jax.tree.map(lambda array: _take_rows(array, rows), branch)
-        changes = [change for each in read if (change := self._find_change(each, run))]
-        if not changes:
+        reasons = [changes[each] for each in self._list_read(name) if each in changes]
+        if not reasons:
             return branch
-        return jax.tree.map(lambda _: UnusableArray(f"{changes[0]}, so its rows mean something else."), branch)
+        return jax.tree.map(lambda _: UnusableArray(f"{reasons[0]}, so its rows mean something else."), branch)
 
     def _list_read(self, name: str) -> list[str]:
         """The columns that a column reads, directly or not."""
         return encoding_order(self._features.columns, {"": tuple(parent_keys(self._features.columns, name))})
 
-    def _find_change(self, name: str, run: FinishedRun) -> str | None:
-        """How a column differs from that of the run; None: it encodes rows as there."""
-        own, other = (add_defaults(dict(each.values["feature"]))["columns"] for each in (self._config, run.config))
-        if name not in other:
-            return f"the run has no column {name}"
-        if own[name] != other[name]:
-            return f"the column {name} is defined otherwise in the run"
-        if not have_same_values(*map(_without_counts, (self._constants[name], run.transform.constants[name]))):
-            return f"the column {name} was fitted to other rows in the run"
-        return None
+    def _list_changes(self, run: FinishedRun) -> dict[str, str]:
+        """How columns differ from those of a run, by name. The other ones encode rows as there."""
+        others, constants = _list_column_nodes(run.config), run.transform.constants
+        changes = {}
+        for name, node in self._nodes.items():
+            if name not in others:
+                changes[name] = f"the run has no column {name}"
+            elif node != others[name]:
+                changes[name] = f"the column {name} is defined otherwise in the run"
+            elif name in self._constants.keys() & constants.keys() and not have_same_values(
+                _without_counts(self._constants[name]), _without_counts(constants[name])
+            ):
+                changes[name] = f"the column {name} was fitted to other rows in the run"
+        return changes
 
 
-def _matches_rows(features: Features, name: str) -> bool:
-    return isinstance(features.columns[name], MatchesRows)
+def _list_column_nodes(config: Config) -> dict[str, Any]:
+    """The configurations of the columns by name, with the defaults of their parameters."""
+    columns: dict[str, Any] = add_defaults(dict(config.values["feature"]))["columns"]
+    return columns
 
 
 def _without_counts(constants: Constants) -> Constants:

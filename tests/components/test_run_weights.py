@@ -130,6 +130,23 @@ def test_a_body_and_a_head_of_two_runs_are_joined() -> None:
     assert join(body=Run(run="body", skip=("head",))).keys() == LAYERS.keys()
 
 
+class Table:
+    """Weights of the architecture alone, as from a file."""
+
+    def fingerprint(self) -> str:
+        return "table"
+
+    def __call__(self, architecture: Any, shapes: Any) -> Any:
+        return {
+            "params": {"dense_0": {name: np.zeros(leaf.shape) for name, leaf in shapes["params"]["dense_0"].items()}}
+        }
+
+
+def test_a_file_gives_weights_of_the_architecture() -> None:
+    joined = join(file=Table(), body=Run(run="body", skip=("dense_0",)))
+    assert joined == BODY | {"dense_0": {"kernel": pytest.approx(np.zeros((4, 3))), "bias": pytest.approx(np.zeros(3))}}
+
+
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
