@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,12 +19,25 @@ from components.types import FieldError, UserError
 EMBEDDINGS = ("**/embedding",)
 WEIGHTS = ("**/kernel", *EMBEDDINGS)
 """Patterns of the parameters that penalties, decay and constraints change by default. Biases and scales are none."""
+ARCHITECTURE = "architecture"  # the name of the architecture within the model
 
 
 def leaves_with_paths(tree: Any) -> list[tuple[str, Any]]:
     """The leaves of nested dictionaries with their paths, `module/…/parameter`, in JAX's order."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return [(_join(path), leaf) for path, leaf in leaves]
+
+
+def make_tree(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries of leaves: {"params/head/bias": b} -> {"params": {"head": {"bias": b}}}."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *modules, name = path.split("/")
+        branch = tree
+        for module in modules:
+            branch = branch.setdefault(module, {})
+        branch[name] = leaf
+    return tree
 
 
 def map_matching(

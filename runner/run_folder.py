@@ -238,6 +238,11 @@ def check_trains(folder: Path, name: str, key: str) -> None:
         raise UserError(f"{key}={name} is a folder of mode={kind}, which trains nothing. Name a run (see mode=runs).")
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run has saved a checkpoint, damaged or not, from which it can go on."""
+    return any((folder / "checkpoints").glob("step_*.npz"))
+
+
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
     return read_kind(folder) == "sweep"

@@ -27,7 +27,10 @@ SLOW = (
     "wide_deep_two_optimizers",
 )
 
-STARTS_FROM = {"fashion_mnist_from_pairs": "fashion_mnist_pairs"}  # experiments whose `weights.run` the user names
+STARTS_FROM = {  # experiments whose `weights.run` the user names
+    "fashion_mnist_from_pairs": "fashion_mnist_pairs",
+    "pretraining": "pretraining_autoencoder",
+}
 
 
 def mark_slow(names: list[str]) -> list[Any]:

@@ -47,3 +47,16 @@ def test_the_guide_has_files_commands_and_an_error() -> None:
     assert len(GUIDE.files) >= 3
     assert len(GUIDE.commands) >= 4
     assert len(WRONG) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.optax
+def test_a_classifier_of_few_labels_starts_from_the_autoencoder(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["tracking=none", "training.epochs=1"]
+    assert main(["experiment=digits_autoencoder", *words]) == 0, capsys.readouterr()
+    (run,) = Path("outputs").glob("*_digits_autoencoder_*")
+    assert main(["experiment=few_digits", f"weights.run={run.name}", *words]) == 0, capsys.readouterr()
+    joined = "{body: {option: run, run: %s, skip: [head]}, head: {option: run, run: %s, module: head, into: head}}"
+    (body,) = Path("outputs").glob("*_few_digits_*")
+    words = ["experiment=few_digits", "weights=joined", f"weights.sources={joined % (body, body)}", "tracking=none"]
+    assert main([*words, "training.epochs=0", "calibrate=temperature"]) == 0, capsys.readouterr()

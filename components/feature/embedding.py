@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
@@ -18,6 +18,7 @@ from components.feature.base.sequences import apply_to_steps
 from components.feature.base.values import NO_ID
 from components.feature.text import word_vectors
 from components.feature.text.vocabulary_file import find_file
+from components.feature.text.vocabulary_index import match_ids
 from components.input_files import hash_file
 from components.layer import Initializer, TruncatedNormal, get_initializer
 from components.layer.lowering.sparse import clear_invalid, multiply_sparse
@@ -127,6 +128,19 @@ class Embedding:
             for name in ("ids", "weights")
             if name in parents[key]
         }
+
+    def match_rows(self, parents: Sequence[Constants], others: Sequence[Constants]) -> np.ndarray | None:
+        """The ids of the same values in the other column. Ids of unknown values correspond if both have as many."""
+        own, other = parents[0], others[0]
+        shared = match_ids(own.host, other.host) if "ids" in own.host and "ids" in other.host else None
+        if shared is None:
+            return None
+        rows = np.full(own.static["buckets"], -1)
+        rows[shared[0]] = shared[1]
+        unknown = [np.setdiff1d(np.arange(each.static["buckets"]), each.host["ids"]) for each in (own, other)]
+        if len(unknown[0]) == len(unknown[1]):
+            rows[unknown[0]] = unknown[1]
+        return rows
 
     def host_output(self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants) -> NoReturn:
         """Raises UserError: no other column can read an embedding."""

@@ -14,6 +14,7 @@ from components.pretrained.detect import detect_scheme_by_names as detect_scheme
 from components.pretrained.files import Random as Random
 from components.pretrained.files import Safetensors as Safetensors
 from components.pretrained.imagenet import ImageNet as ImageNet
+from components.pretrained.joined import Joined as Joined
 from components.pretrained.lsuv import LSUV as LSUV
 from components.pretrained.naming import NamingScheme as NamingScheme
 from components.pretrained.naming import Rule as Rule

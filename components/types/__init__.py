@@ -29,6 +29,7 @@ from components.types.column import HasClasses as HasClasses
 from components.types.column import HasPixelRange as HasPixelRange
 from components.types.column import HostOutput as HostOutput
 from components.types.column import KeyTypes as KeyTypes
+from components.types.column import MatchesRows as MatchesRows
 from components.types.column import NamesIds as NamesIds
 from components.types.column import ReadsFiles as ReadsFiles
 from components.types.column import StackableLayer as StackableLayer
@@ -120,14 +121,16 @@ from components.types.training import FitsBatch as FitsBatch
 from components.types.training import IsPublished as IsPublished
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
+from components.types.training import ModelWeights as ModelWeights
 from components.types.training import NeedsFields as NeedsFields
-from components.types.training import NeedsRun as NeedsRun
 from components.types.training import Observer as Observer
+from components.types.training import ParameterRows as ParameterRows
 from components.types.training import Plateau as Plateau
 from components.types.training import PublishedFile as PublishedFile
 from components.types.training import Regularizer as Regularizer
 from components.types.training import Schedule as Schedule
 from components.types.training import Step as Step
+from components.types.training import UnusableArray as UnusableArray
 from components.types.training import Weights as Weights
 from components.types.training import WeightsNeeds as WeightsNeeds
 from components.types.training import apply_loss as apply_loss

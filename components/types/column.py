@@ -173,6 +173,23 @@ class ReadsFiles(Protocol):
 
 
 @runtime_checkable
+class MatchesRows(Protocol):
+    """A column whose parameters have a row for each id of another column."""
+
+    def match_rows(self, parents: Sequence[Constants], others: Sequence[Constants]) -> np.ndarray | None:
+        """The rows of the same values in the parameters of a column that was fitted to other rows.
+
+        Args:
+            parents: the constants of the columns that it reads, in the order of `keys`.
+            others: those of the other column.
+
+        Returns:
+            For each row, the row of the same value in the other column, int64; -1: the value has none there. None: the
+            ids stand for no values of a list.
+        """
+
+
+@runtime_checkable
 class EncodingWarnings(Protocol):
     """A column that warns about unusual values in rows to predict. It encodes the values nevertheless."""
 

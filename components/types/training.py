@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from components.types.base import Clock, Duration, Scalar, UserError
@@ -246,17 +247,52 @@ class FitsBatch(Weights, Protocol):
 
 
 @runtime_checkable
-class NeedsRun(Weights, Protocol):
-    """Initial weights from a finished run, which the runner loads.
+class ModelWeights(Weights, Protocol):
+    """Initial weights of the whole model, also of feature columns. A call gets and returns the variables of the model.
 
-    Attributes:
-        run: a run folder, its name below `folder`, or an MLflow run id.
+    Those of the architecture are below `architecture`, and those of a column below `columns_NAME`.
     """
 
-    run: str
+    def bind(self, load: Callable[[str], Mapping[str, Any]]) -> Weights:
+        """A copy with the weights of finished runs.
 
-    def bind(self, variables: Mapping[str, Any]) -> Weights:
-        """A copy with the variables of the run's architecture, {"params": …, "batch_stats": …}, as arrays."""
+        Args:
+            load: loads the variables of a run's model by the name of the run. The leaves are arrays, `ParameterRows` or
+                `UnusableArray`.
+
+        Raises:
+            UserError: there is no such run, or it has no weights.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterRows:
+    """Initial values of some rows of a parameter. The other rows stay random.
+
+    Attributes:
+        rows: the numbers of these rows, (N,).
+        values: their values, (N, …).
+        row_count: the number of rows of the parameter.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    row_count: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.row_count, *self.values.shape[1:])
+
+
+@dataclass(frozen=True)
+class UnusableArray:
+    """A parameter of a finished run whose rows mean something else than those of the network.
+
+    Attributes:
+        reason: why.
+    """
+
+    reason: str
 
 
 class WeightsNeeds(NamedTuple):

@@ -1,4 +1,4 @@
-"""Checks the run whose weights another run starts from, before JAX is imported."""
+"""Checks the runs whose weights another run starts from, before JAX is imported."""
 
 from __future__ import annotations
 
@@ -14,19 +14,33 @@ from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
 
 RUN_WEIGHTS = "components.pretrained.Run"
+JOINED_WEIGHTS = "components.pretrained.Joined"
 
 
 def find_weights_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds a run of `weights` that doesn't exist."""
-    node, root = values.get("weights"), values.get("folder")
-    if target_of(node) != RUN_WEIGHTS or not isinstance(node, Mapping) or values.get("mode") in RUN_MODES:
+    """Finds runs of `weights` that don't exist. A run that goes on from its checkpoint needs none."""
+    root = values.get("folder")
+    if values.get("mode") in RUN_MODES or values.get("resume") or not isinstance(root, str):
         return
-    run = node.get("run")
-    if run == LAST_RUN:
-        text = "last is another run after each command. Name the run; mode=runs lists them."
-        yield Problem("weights.run", text)
-    elif isinstance(run, str) and run != "???" and isinstance(root, str):
+    for key, node in _iterate_sources("weights", values.get("weights")):
+        if target_of(node) != RUN_WEIGHTS or not isinstance(run := node.get("run"), str) or run == "???":
+            continue
+        if run == LAST_RUN:
+            yield Problem(f"{key}.run", "last is another run after each command. Name the run; mode=runs lists them.")
+            continue
         try:
-            find_run(Path(root), os.path.expanduser(run), "weights.run")
+            find_run(Path(root), os.path.expanduser(run), "run")
         except UserError as error:
-            yield Problem("weights.run", str(error).removeprefix("weights.run="))
+            yield Problem(f"{key}.run", str(error).removeprefix("run="))
+
+
+def _iterate_sources(key: str, node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields a source of weights with its key, or, of joined ones, each of them."""
+    if not isinstance(node, Mapping):
+        return
+    sources = node.get("sources") if target_of(node) == JOINED_WEIGHTS else None
+    if not isinstance(sources, Mapping):
+        yield key, node
+        return
+    for name, source in sources.items():
+        yield from _iterate_sources(f"{key}.sources.{name}", source)

@@ -25,7 +25,7 @@ SECTIONS = {
 class TrainingSettings:
     """How long a run trains, in which batches, and when it stops or saves. `conf/run.yaml` describes each key."""
 
-    epochs: Annotated[int, Range(1)] | None
+    epochs: Annotated[int, Range(0)] | None
     steps: Annotated[int, Range(1)] | None
     max_minutes: Annotated[float, Range(0, math.inf, "()")] | None
     schedule_length: Annotated[Duration, Range(0, math.inf, "()")] | None

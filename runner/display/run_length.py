@@ -27,7 +27,8 @@ class RunLength(NamedTuple):
         """How many epochs or steps a run has taken: `epoch  3/20` or `step    50/1000`."""
         name, count, total = "step", step, self.total_steps
         if self.counts_epochs:
-            name, count, total = "epoch", self.count_epochs(step), total // self.steps_per_epoch
+            total //= self.steps_per_epoch
+            name, count = "epoch", min(self.count_epochs(step), total)
         return f"{name} {count:{len(str(total))}}/{total}"
 
     def count_epochs(self, step: int) -> int:

@@ -28,14 +28,14 @@ from runner.display.report import metric_rows, print_report
 from runner.display.run_length import format_epochs
 from runner.errors import DiskError, PartError, RunError, describe_failure, is_disk_error, is_memory_error
 from runner.execution.open_folder import SweepMember, read_extensions
-from runner.execution.prepare import PreparedRun, prepare_run
+from runner.execution.prepare import PreparedRun, prepare_run, set_weights
 from runner.log import LOG, buffer_log, open_log_file
 from runner.platform import cache_folder
 from runner.program.model import measure_sparsity, parameter_count
 from runner.program.parts import record_name
 from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
-from runner.run_folder import OBSERVERS_FOLDER, read_record, write_summary
+from runner.run_folder import OBSERVERS_FOLDER, has_checkpoint, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
 from runner.training.calibration import BOUNDS as TEMPERATURES
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
@@ -185,7 +185,8 @@ def _train_and_deliver(run: PreparedRun, signals: Signals, member: SweepMember |
     path = run.folder.path
     values = run.config.values
     save_transform(path, values["feature"], run.data, values["data"], values["operations"], values["examples"])
-    write_curve(path, sample_schedule(run.trainer))
+    if run.trainer.plan.total_steps:
+        write_curve(path, sample_schedule(run.trainer))
     delivery = member.delivery.add_run(path) if member else run.tracking.start(path)
     printed = member.printed_messages if member else set()
     for sentence in run.data.messages:
@@ -229,7 +230,7 @@ def _train_or_record_failure(run: PreparedRun, signals: Signals, delivery: Deliv
         LOG.exception("the run failed")
         if isinstance(error, PartError):
             error.log = path / "log.txt"
-        if any((path / "checkpoints").glob("step_*.npz")):
+        if has_checkpoint(path):
             _log_and_note(run, f"resume={path.name} resumes the run from its last checkpoint")
         elif isinstance(error, KeyboardInterrupt | UserError):
             _log_and_note(run, f"ended before its first checkpoint; resume={path.name} starts the run again")
@@ -296,6 +297,8 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
         _log_and_note(run, f"warning: {warning}")
     if trainer_state and (note := _describe_stretched_schedule(run.trainer, trainer_state)):
         _log_and_note(run, note)
+    if trainer_state is None and run.trainer.weights_source is None:  # its checkpoints are all damaged
+        set_weights(run.trainer, run.config, run.progress)
     return trainer_state or run.trainer.initial_state()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from components.ragged import nest
 from components.types import Encoded, UserError
 from runner.config.config import Config
-from runner.config.recorded_config import add_missing_keys, read_run_config
+from runner.config.recorded_config import add_missing_keys
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
 from runner.data.columns import ArrayLayout
@@ -21,7 +21,6 @@ from runner.data.stacked_columns import stack_columns
 from runner.data.transform import load_transform
 from runner.data.windows import view_examples
 from runner.execution.programs import make_program
-from runner.program.initial_weights import ARCHITECTURE
 from runner.program.parts import ProgramInputs
 from runner.program.state import TrainState
 from runner.run_folder import read_record, read_summary
@@ -113,14 +112,6 @@ class FinishedRun:
         }
         encoded = gather_rows(view_examples(empty_rows, self.transform.features.examples), np.zeros(1, int))
         return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), unfrozen=unfrozen)
-
-
-def load_architecture_weights(folder: Path, on_warning: Callable[[str], None]) -> dict[str, Any]:
-    """The best weights of a run's architecture on the host, {"params": …, "batch_stats": …}."""
-    run = FinishedRun(folder, read_run_config(folder), on_warning)
-    collections = {"params": run.weights.parameters, **run.weights.model_state}
-    found = {name: tree[ARCHITECTURE] for name, tree in collections.items() if ARCHITECTURE in tree}
-    return dict(jax.device_get(found))
 
 
 def _empty_row(layout: ArrayLayout) -> Encoded:

@@ -30,6 +30,7 @@ from runner.run_folder import (
     create_folder,
     find_interrupted,
     find_run,
+    has_checkpoint,
     list_orders,
     list_runs,
     lock_folder,
@@ -340,7 +341,7 @@ def _find_resume_problem(path: Path, config: Config, data: Data | None) -> str |
     if data is not None and any(split["digest"] != data.fingerprint for split in record["datasets"]):
         return "the data, or how it is split, has changed since that run"
     status = summary.get("status")
-    if status == "finished" and not any((path / "checkpoints").glob("step_*.npz")):
+    if status == "finished" and not has_checkpoint(path):
         return "mode=clean has removed its checkpoints. Start a new run."
     if status == "diverged":
         return "that run has diverged, and would diverge again. Start a new run with another learning_rate."

@@ -6,7 +6,6 @@ The folder comes last, so that a configuration error leaves no folder behind.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -21,8 +20,8 @@ from components.types import (
     Clock,
     Constants,
     DataError,
+    ModelWeights,
     NeedsFields,
-    NeedsRun,
     Remedy,
     Schedule,
     UserError,
@@ -44,7 +43,6 @@ from runner.data.slices import read_slices
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
-from runner.execution.finished_run import load_architecture_weights
 from runner.execution.open_folder import (
     SweepMember,
     check_folder,
@@ -53,6 +51,7 @@ from runner.execution.open_folder import (
     with_recorded_batch_size,
 )
 from runner.execution.programs import make_program
+from runner.execution.run_weights import RunLoader
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.execution.weights_needs import with_weights_needs
 from runner.log import LOG
@@ -60,12 +59,12 @@ from runner.memory import memory_error_location
 from runner.override_text import format_override, locate_settings
 from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
-from runner.program.initial_weights import architecture_state
+from runner.program.initial_weights import list_architecture_variables
 from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
 from runner.public_data import download_suggested
-from runner.run_folder import RunFolder, find_run
+from runner.run_folder import RunFolder, find_run, has_checkpoint
 from runner.signature.build import build, build_source
 from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
@@ -128,26 +127,24 @@ def prepare_run(
     if warning := find_unused_accelerator():
         progress.note(f"warning: {warning}")
     config = with_weights_needs(with_python_source(config, source), partial(_note_once, progress, member))
+    with_weights = True
     if config.values["resume"]:
-        config = with_recorded_batch_size(
-            config, find_run(Path(config.values["folder"]), config.values["resume"], "resume")
-        )
+        resumed = find_run(Path(config.values["folder"]), config.values["resume"], "resume")
+        config, with_weights = with_recorded_batch_size(config, resumed), not has_checkpoint(resumed)
     if member is None:
         check_folder(config)
     tracking, observers = build_tracking(config), build_observers(config)
-    trainer = make_trainer(config, source, progress, signals)
-    weights_fingerprint = ""
-    if not config.values["resume"]:  # a resumed run needs neither the digest nor the file of the weights
-        with errors_with_origin(config), error_location("weights"):
-            weights_fingerprint = trainer.weights_source.fingerprint()
-        weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
+    trainer = make_trainer(config, source, progress, signals, with_weights=with_weights)
+    with errors_with_origin(config), error_location("weights"):
+        weights_fingerprint = "" if trainer.weights_source is None else trainer.weights_source.fingerprint()
+    weights_fingerprint += teacher_fingerprint(trainer.program_inputs.teacher)
     trainer.compile()
     size = trainer.training.batch_size
     folder, is_resumed = open_folder(config, trainer.data, weights_fingerprint, tracking, member, batch_size=size)
     config = with_recorded_batch_size(config, folder.path)
     if config.values["training"]["batch_size"] != size:  # of the interrupted run, when more or less memory was free
         try:
-            trainer = make_trainer(config, source, progress, signals)
+            trainer = make_trainer(config, source, progress, signals, with_weights=with_weights)
             trainer.compile()
         except BaseException:
             folder.close()
@@ -193,8 +190,26 @@ def build_observers(config: Config) -> Observers:
         return Observers(build_group("observer", config.values, {}))
 
 
-def make_trainer(config: Config, source: PythonData | None, progress: Progress, signals: Signals) -> Trainer:
-    """Loads the data, and builds the program and its trainer. Raises UserError for problems that the user can fix."""
+def make_trainer(
+    config: Config,
+    source: PythonData | None,
+    progress: Progress,
+    signals: Signals,
+    *,
+    with_weights: bool = True,
+) -> Trainer:
+    """Loads the data, and builds the program and its trainer.
+
+    Args:
+        config: a checked configuration.
+        source: replaces the source that `data` names. None: that source.
+        progress: the progress display.
+        signals: the signals that stop the training.
+        with_weights: whether the trainer gets its initial weights. One that goes on from a checkpoint needs none.
+
+    Raises:
+        UserError: the user can fix the problem.
+    """
     with errors_with_origin(config):
         training = Training.from_config(config.values["training"])
         data, features = load_data(config, source, progress, training=training)
@@ -214,7 +229,6 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
             teacher.check_splits(data)
         program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
         _scale_rate(numbers, training, progress)
-        weights = build_weights(config, progress)
         with memory_error_location("preparing the first batch", READ_LESS):
             trainer = Trainer(
                 program,
@@ -222,15 +236,16 @@ def make_trainer(config: Config, source: PythonData | None, progress: Progress, 
                 training,
                 numbers,
                 teacher=teacher and teacher.inputs,
-                weights=weights,
                 progress=progress,
                 signals=signals,
-                is_resumed=bool(config.values["resume"]),
             )
+        if with_weights:
+            set_weights(trainer, config, progress)
         trainer.slices = slices
         _note_changed_weights(config, trainer, progress)
-        _check_schedules(trainer)
-        if config.values["mode"] != "find_lr":  # its run has another length and schedule
+        if trainer.plan.total_steps:  # otherwise no schedule is read
+            _check_schedules(trainer)
+        if config.values["mode"] != "find_lr" and trainer.plan.total_steps:  # find_lr has another length and schedule
             _check_durations(config, trainer, progress)
         _note_update(config, trainer, progress)
         _note_weights(config, data, progress)
@@ -247,7 +262,6 @@ def _choose_batch_size(config: Config, data: Data, features: Features, progress:
     _check_splits(data, replace(training, batch_size=sizes[0]), config.values["calibrate"])
     teacher = load_teacher(config, data, features, progress.note)
     program, numbers = make_program(config, features, data.constants, teacher and teacher.program)
-    weights = build_weights(config, progress)
 
     def make(size: int) -> Trainer:
         return Trainer(
@@ -256,7 +270,6 @@ def _choose_batch_size(config: Config, data: Data, features: Features, progress:
             replace(training, batch_size=size),
             numbers,
             teacher=teacher and teacher.inputs,
-            weights=weights,
             progress=progress,
             signals=signals,
         )
@@ -313,7 +326,7 @@ def _note_changed_weights(config: Config, trainer: Trainer, progress: Progress) 
     """Shows which weights of a file are changed to fit the images. A resumed run doesn't need the file."""
     if config.values["resume"] or config.values["quiet"] or not isinstance(trainer.weights_source, NeedsFields):
         return
-    shapes = architecture_state(trainer.state_shapes)
+    shapes = list_architecture_variables(trainer.state_shapes)
     with error_location("weights"):
         changes = trainer.weights_source.describe_changes(shapes, trainer.parts.model.architecture)
     if changes is not None:
@@ -506,9 +519,8 @@ def _check_splits(data: Data, training: Training, calibrate: str | None) -> None
         limit = "epochs" if training.steps is None else "steps"
         value = getattr(training, limit)
         raise UserError(f"training.{limit}={value} makes {steps:,} steps. At most {MAX_STEPS:,} are allowed.")
-    needed = {
-        f"training.monitor={training.monitor}": (training.monitor.partition("/")[0], "training.monitor=train/loss")
-    }
+    monitored = training.monitor.partition("/")[0], "training.monitor=train/loss"
+    needed = {f"training.monitor={training.monitor}": monitored} if steps else {}  # without steps, it decides nothing
     if calibrate is not None:
         needed[f"calibrate={calibrate}"] = CALIBRATION_SPLIT, "calibrate=null"
     for setting, (split, remedy) in needed.items():
@@ -519,13 +531,11 @@ def _check_splits(data: Data, training: Training, calibrate: str | None) -> None
             )
 
 
-def build_weights(config: Config, progress: Progress) -> Weights:
-    """Builds the part that gives the initial weights. Those of a run are loaded."""
+def set_weights(trainer: Trainer, config: Config, progress: Progress) -> None:
+    """Gives a trainer the initial weights that `weights` names. Those of finished runs are loaded."""
+    loader = RunLoader(config, trainer.program.features, trainer.data.constants, progress)
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        if not isinstance(weights, NeedsRun):
-            return weights
-        with error_location("weights.run"):
-            folder = find_run(Path(config.values["folder"]), os.path.expanduser(weights.run), "weights.run")
-            variables = load_architecture_weights(folder, progress.note)
-        return weights.bind(variables)
+        trainer.set_weights(weights.bind(loader) if isinstance(weights, ModelWeights) else weights)
+    for text in loader.list_notes(trainer.initial_weights):
+        progress.note(text)

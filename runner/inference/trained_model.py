@@ -133,7 +133,7 @@ class TrainedModel:
         facts += [("splits of the data", ", ".join(f"{name} {rows:,}" for name, rows in self.splits.items()))]
         facts += (
             [("best epoch", f"{format_epochs(self.weights.epoch)} of {format_epochs(self.weights.epochs)}")]
-            if self.weights.epoch
+            if self.weights.epoch is not None
             else []
         )
         facts += [(name, _describe_target(self.features.targets[name], spec)) for name, spec in self.targets.items()]

@@ -25,7 +25,7 @@ def sample_schedule(trainer: Trainer, points: int = POINTS) -> dict[str, np.ndar
     A plateau would reduce them; it isn't known before. Steps before a run was extended have the numbers that they had.
     """
     plan = trainer.plan
-    steps = np.unique(np.linspace(0, plan.total_steps - 1, points).round().astype(np.int32))
+    steps = np.unique(np.linspace(0, plan.total_steps - 1, min(points, plan.total_steps)).round().astype(np.int32))
     totals = np.array([plan.schedule_steps_at(int(step)) for step in steps], np.int32)
     numbers = compute_numbers(trainer, steps, totals)
     return {STEP: steps, EPOCH: steps / plan.steps_per_epoch, **numbers}

@@ -24,7 +24,7 @@ from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
-from runner.program.initial_weights import architecture_state, replace_weights
+from runner.program.initial_weights import find_initial_weights, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program
@@ -68,11 +68,9 @@ class Trainer(Evaluator):
         order: the order of the training examples.
         unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
         schedule: the schedule of the run.
-        weights_source: the part that gives the initial weights.
+        weights_source: the part that gives the initial weights. None: they are random, or those of a checkpoint.
+        initial_weights: what it gives, a subtree of the variables of the model.
         plan: the steps at which it is evaluated, frozen parameters are unfrozen, and it ends.
-
-    Args:
-        is_resumed: whether there is a checkpoint, so that the initial weights are only loaded if it can't be read.
 
     Raises:
         UserError: program, data and settings don't fit together.
@@ -86,10 +84,8 @@ class Trainer(Evaluator):
         numbers: Mapping[str, np.ndarray],
         *,
         teacher: TeacherInputs | None = None,
-        weights: Weights,
         progress: Progress,
         signals: Signals,
-        is_resumed: bool = False,
     ) -> None:
         super().__init__(program, data, training, numbers, progress, teacher)
         self.check_padding()
@@ -119,14 +115,21 @@ class Trainer(Evaluator):
         self.unfrozen_shapes: TrainState | None = None
         if self.plan.unfreeze_step is not None:
             self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
-        self.weights_source = weights
-        self._initial_weights = None if is_resumed else self._load_weights()
+        self.weights_source: Weights | None = None
+        self.initial_weights: Mapping[str, Any] = {}
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
         self.order = TrainingOrder(data, training, self.seed, cumulative)
-        self._check_monitor()
+        if self.plan.total_steps:
+            self._check_monitor()
         if program.is_compiled:  # tracing would call prints and breakpoints of parts with arrays without values
             self._trace_last_batch()
         self._start_time = time.monotonic()
+
+    def set_weights(self, weights: Weights) -> None:
+        """Takes the initial weights of a part. Raises LocatedError if they don't fit."""
+        self.weights_source = weights
+        with error_location("weights"):
+            self.initial_weights = find_initial_weights(weights, self.parts.model.architecture, self.state_shapes)
 
     def _check_values(self) -> Iterator[str]:
         """Yields a warning for losses and metrics that are NaN; raises UserError if a run with them makes no sense."""
@@ -214,7 +217,7 @@ class Trainer(Evaluator):
 
     def compile(self) -> None:
         """Compiles a training step before there is a state. Raises RunError if it needs more memory than is free."""
-        if self.program.is_compiled:
+        if self.program.is_compiled and self.plan.total_steps:
             chunk, arguments = self._first_dispatch()
             need = compile_step(self, TRAINING_STEP, chunk, arguments)
             check_longest_lists(self, TRAINING_STEP, chunk, arguments, need)
@@ -229,17 +232,11 @@ class Trainer(Evaluator):
             program_inputs, *examples = self._init_arguments()
             constants = self._add_initial_constants(program_inputs.constants)
             state = self.program.init(program_inputs._replace(constants=constants), *examples)
-            initial_weights = self._load_weights() if self._initial_weights is None else self._initial_weights
-            if initial_weights:
-                state = self.program.restart(self.program_inputs, replace_weights(state, initial_weights))
+            if self.initial_weights:
+                state = self.program.restart(self.program_inputs, replace_weights(state, self.initial_weights))
             if isinstance(self.weights_source, FitsBatch):
                 state = self._fit_weights(self.weights_source, state)
         return TrainerState(state, initial_monitor(self.higher_is_better))
-
-    def _load_weights(self) -> Mapping[str, Any]:
-        """The arrays of the network that are not random before the first step."""
-        with error_location("weights"):
-            return self.weights_source(self.parts.model.architecture, architecture_state(self.state_shapes))
 
     def _fit_weights(self, weights: FitsBatch, state: TrainState) -> TrainState:
         """The state before the first step, with weights that depend on the first batch, or on its first microbatch."""
@@ -316,7 +313,7 @@ class Trainer(Evaluator):
         """The setting that ends the run now, after an evaluation. None: it goes on."""
         if trainer_state.monitor.stopped:
             return "training.patience"
-        if trainer_state.step >= self.plan.total_steps:
+        if trainer_state.step >= self.plan.total_steps and trainer_state.history:  # without steps, it is evaluated once
             return "training.steps" if self.plan.total_steps == self.training.steps else "training.epochs"
         is_evaluated = trainer_state.history and not trainer_state.sums  # else a resumed run first takes more steps
         return "training.max_minutes" if is_evaluated and self._is_time_up() else None
@@ -460,15 +457,7 @@ class Trainer(Evaluator):
         weights = self.program.evaluated_weights(self.program_inputs, trainer_state.train_state)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
-        trainer_state.monitor, is_best = update_monitor(
-            trainer_state.monitor,
-            record[self.training.monitor],
-            clock=Clock(step, self.plan.total_steps_at(step - 1), self.plan.steps_per_epoch),
-            plateau=self.schedule.plateau,
-            patience=self.training.patience,
-            min_delta=self.training.min_delta,
-            higher_is_better=self.higher_is_better,
-        )
+        is_best = self._update_monitor(trainer_state, record)
         if is_best:
             trainer_state.best = copy_arrays(weights)
             trainer_state.best_step = step
@@ -483,6 +472,22 @@ class Trainer(Evaluator):
         self._save(trainer_state, checkpoints)
         return is_best
 
+    def _update_monitor(self, trainer_state: TrainerState, record: Mapping[str, float]) -> bool:
+        """Updates the monitor after an evaluation. Returns whether the monitored value is the best so far."""
+        step = trainer_state.step
+        if step == 0 and self.training.monitor not in record:  # there is no train/loss before the first step
+            return True
+        trainer_state.monitor, is_best = update_monitor(
+            trainer_state.monitor,
+            record[self.training.monitor],
+            clock=Clock(step, self.plan.total_steps_at(step - 1), self.plan.steps_per_epoch),
+            plateau=self.schedule.plateau,
+            patience=self.training.patience,
+            min_delta=self.training.min_delta,
+            higher_is_better=self.higher_is_better,
+        )
+        return is_best
+
     def _save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
         trainer_state.seconds = self.seconds()
         checkpoints.save(trainer_state)
@@ -493,5 +498,5 @@ class Trainer(Evaluator):
 
 
 def _last_values(sums: MetricSums) -> dict[str, float]:
-    """The values of the latest step that are not added up, such as the learning rate."""
-    return {name: value.item() for name, value in sums[LAST].items() if name != "first_bad"}
+    """The values of the latest step that are not added up, such as the learning rate. Before a step there are none."""
+    return {name: value.item() for name, value in sums.get(LAST, {}).items() if name != "first_bad"}

@@ -61,6 +61,22 @@ def look_up(values: Strings | np.ndarray, keys: np.ndarray, host: Mapping[str, n
     return positions
 
 
+def match_ids(host: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The ids of the values that two vocabularies share, in each of them; None: only one of them is of text.
+
+    Args:
+        host: the host constants of a vocabulary: its index, and the `ids` of its values.
+        other: those of another one.
+    """
+    if is_text(host) != is_text(other):
+        return None
+    values = Strings(host["data"], host["offsets"]) if is_text(host) else host["values"]
+    keys = fingerprint64(values.data, values.offsets) if isinstance(values, Strings) else values
+    positions = look_up(values, keys, other)
+    is_shared = positions >= 0
+    return host["ids"][is_shared], other["ids"][positions[is_shared]]
+
+
 def _verify(values: Strings, tokens: Strings, positions: np.ndarray) -> None:
     """Sets the position to -1 if a string differs from that of the list, although their fingerprints are equal."""
     rows = np.flatnonzero(positions >= 0)

@@ -93,8 +93,10 @@ def print_dry_run(config: Config) -> Config:
         rows = tables.operation_rows(operations)
         page.print_section(title, rows, heading=tables.OPERATION_HEADING, right=(1, 2))
     page.print_section("splits", tables.split_rows(run))
-    heading, *numbers = tables.schedule_rows(run.trainer)
-    page.print_section("schedule: the first step, the last one, and those at 25, 50 and 75 %", numbers, heading=heading)
+    if run.trainer.plan.total_steps:
+        heading, *numbers = tables.schedule_rows(run.trainer)
+        title = "schedule: the first step, the last one, and those at 25, 50 and 75 %"
+        page.print_section(title, numbers, heading=heading)
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
     page.print_section(title, tables.layer_rows(layers, run), heading=tables.LAYER_HEADING, right=(3, 4, 5))
     memory = estimate_memory(run, layers)

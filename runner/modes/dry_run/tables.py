@@ -165,7 +165,8 @@ def time_rows(pace: Pace, run: AbstractRun, compile_seconds: float) -> Iterator[
     trainer = run.trainer
     size = trainer.evaluation_batch_size
     batch_counts = {name: -(-len(rows) // size) for name, rows in trainer.data.splits.items()}
-    evaluations = -(-trainer.plan.total_steps // trainer.plan.evaluation_interval) * batch_counts.get("valid", 0)
+    plan = trainer.plan
+    evaluations = max(-(-plan.total_steps // plan.evaluation_interval), 1) * batch_counts.get("valid", 0)
     evaluations += batch_counts.get("test", 0)
     total = trainer.plan.total_steps * pace.step + evaluations * pace.evaluation + compile_seconds
     yield "a step", format_duration(pace.step), f"of {run.batch_size} examples"

@@ -139,7 +139,7 @@ def test_valid_arguments_have_no_problems(folder: Path, setting: str) -> None:
     ("words", "message"),
     [
         (["trainning.epochs=3"], "trainning: unknown key. Did you mean training?"),
-        (["training.epochs=abc"], 'training.epochs: "abc" is not a whole number in [1, inf)'),
+        (["training.epochs=abc"], 'training.epochs: "abc" is not a whole number in [0, inf)'),
         (["training.batch_size=0"], "training.batch_size: 0 is not a whole number in [1, inf)"),
         (["training.epoch=3"], "training.epoch: unknown key. Did you mean epochs?"),
         (
