@@ -40,6 +40,7 @@ from components.types.column import WritesImages as WritesImages
 from components.types.data import AllowsAbsentColumns as AllowsAbsentColumns
 from components.types.data import Block as Block
 from components.types.data import ChecksFiles as ChecksFiles
+from components.types.data import ComputedFeatures as ComputedFeatures
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
 from components.types.data import FileChecksums as FileChecksums
@@ -53,6 +54,7 @@ from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
+from components.types.data import NeedsFeatures as NeedsFeatures
 from components.types.data import OpensSource as OpensSource
 from components.types.data import Ragged as Ragged
 from components.types.data import SkipsRows as SkipsRows

@@ -1,4 +1,4 @@
-"""Checks the run whose weights another run starts from, before JAX is imported."""
+"""Checks the runs whose weights or features another run reads, before JAX is imported."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from runner.config.modes import RUN_MODES
 from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
 
-RUN_WEIGHTS = "components.pretrained.Run"
+RUN_READERS = {"weights": "components.pretrained.Run", "data": "components.data.RunFeatures"}
 
 
-def find_weights_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds a run of `weights` that doesn't exist."""
-    node, root = values.get("weights"), values.get("folder")
-    if target_of(node) != RUN_WEIGHTS or not isinstance(node, Mapping) or values.get("mode") in RUN_MODES:
-        return
-    run = node.get("run")
-    if run == LAST_RUN:
-        text = "last is another run after each command. Name the run; mode=runs lists them."
-        yield Problem("weights.run", text)
-    elif isinstance(run, str) and run != "???" and isinstance(root, str):
-        try:
-            find_run(Path(root), os.path.expanduser(run), "weights.run")
-        except UserError as error:
-            yield Problem("weights.run", str(error).removeprefix("weights.run="))
+def find_run_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds a run of `weights` or `data` that doesn't exist."""
+    root = values.get("folder")
+    for group, target in RUN_READERS.items():
+        node = values.get(group)
+        if target_of(node) != target or not isinstance(node, Mapping) or values.get("mode") in RUN_MODES:
+            continue
+        run, key = node.get("run"), f"{group}.run"
+        if run == LAST_RUN:
+            yield Problem(key, "last is another run after each command. Name the run; mode=runs lists them.")
+        elif isinstance(run, str) and run != "???" and isinstance(root, str):
+            try:
+                find_run(Path(root), os.path.expanduser(run), key)
+            except UserError as error:
+                yield Problem(key, str(error).removeprefix(f"{key}="))

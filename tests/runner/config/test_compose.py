@@ -60,6 +60,7 @@ def needs_numbers(node: Mapping[str, Any]) -> bool:
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
+    "data=features": ["feature=features", "data.run=outputs/teacher"],
     "data=mixed": ["feature=image", "data.sources={a: digits}"],
     "data=generator": ["feature=image", "data.function=jax.nn.relu"],
     "data=images": ["feature=image", "data.path=images"],
