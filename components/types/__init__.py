@@ -135,6 +135,7 @@ from components.types.update import AroundOptimizer as AroundOptimizer
 from components.types.update import BeforeEvaluation as BeforeEvaluation
 from components.types.update import BeforeOptimizer as BeforeOptimizer
 from components.types.update import Decaying as Decaying
+from components.types.update import DecayingRates as DecayingRates
 from components.types.update import Freezing as Freezing
 from components.types.update import Group as Group
 from components.types.update import Grouping as Grouping

@@ -26,7 +26,8 @@ class Update(Protocol):
     2. `skips`: the step may be skipped as a whole.
     3. `before`: the gradients are changed. Members with an attribute `order` come first, the smallest first, and then
        the others by name. The same holds for `around` and `after`.
-    4. The optimizer: `around` wraps it, `assign` divides it into groups, and `decays` limits its weight decay.
+    4. The optimizer: `around` wraps it, `assign` divides it into groups, `depths` scales the learning rates of layers,
+       and `decays` limits its weight decay.
     5. The constraints.
     6. `after`: the new parameters are changed, or averaged. Changed parameters meet the constraints again.
 
@@ -144,6 +145,17 @@ class Grouping(Protocol):
         """
 
 
+@runtime_checkable
+class DecayingRates(Protocol):
+    """Scales the learning rates of parameters by the depth of their layers."""
+
+    def depths(self, paths: Sequence[str]) -> Mapping[str, int]:
+        """The depth of each of the paths of all parameters, which come in the order in which the network uses them."""
+
+    def factor(self, depth: int) -> Scalar:
+        """The factor of the learning rate at a depth."""
+
+
 UPDATE_PROTOCOLS: Mapping[str, type] = {
     "before": BeforeOptimizer,
     "around": AroundOptimizer,
@@ -153,5 +165,6 @@ UPDATE_PROTOCOLS: Mapping[str, type] = {
     "skips": Skipping,
     "decays": Decaying,
     "assign": Grouping,
+    "depths": DecayingRates,
 }
 """A member of the update set has exactly one of these methods, and all members of its protocol."""

@@ -41,7 +41,7 @@ from runner.program.optimizer import OptimizerFactory, average_schedule_free, fi
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
-from runner.program.trees import carry_over, copy_containers, merge
+from runner.program.trees import carry_over, copy_containers, list_in_order, list_paths, merge
 from runner.program.update import (
     Members,
     apply_after,
@@ -70,6 +70,8 @@ class Program:
 
     Attributes:
         is_compiled: whether the functions are compiled.
+        parameter_order: the position of each parameter, by path, in the order in which the network uses them. `init`
+            fills it, also where it is only traced.
         forward: the forward pass, uncompiled.
         init: (program inputs, data, rows) -> the state before the first step.
         restart: (program inputs, state) -> the state before the first step, for the parameters of another state.
@@ -98,6 +100,7 @@ class Program:
     ) -> None:
         self.static_config = static_config
         self.features = features
+        self.parameter_order: Mapping[str, int] = {}
         # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
         # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
@@ -183,6 +186,8 @@ class Program:
             check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
+        # Flax creates parameters where they are used. JAX sorts them at the end of a compiled function.
+        self.parameter_order = {path: position for position, path in enumerate(list_in_order(parameters))}
         return self._start(program_inputs, parameters, model_state, unfrozen=False)
 
     def _restart(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
@@ -474,7 +479,8 @@ class Program:
 
         schedule = self.build_schedule(program_inputs)
         optimizer = build(self.static_config["optimizer"], program_inputs.numbers, SCHEMA["optimizer"])
-        return OptimizerFactory(members, optimizer, schedule, rates, parameters).build()
+        paths = sorted(list_paths(parameters), key=self.parameter_order.__getitem__)
+        return OptimizerFactory(members, optimizer, schedule, rates, paths).build()
 
 
 def _check_sizes(node: Any) -> None:

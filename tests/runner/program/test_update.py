@@ -110,6 +110,14 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
         ["update=[groups]", f"update.groups.body={{{BODY}, rate: 0.1}}", "optimizer.momentum=0.9"],
         groups(body=optax.sgd(0.01, momentum=0.9), default=optax.sgd(0.1, momentum=0.9)),
     ),
+    "layer_decay": (
+        ["update=[layer_decay]", "update.layer_decay.rate=0.2", "optimizer.momentum=0.9"],
+        groups(body=optax.sgd(0.02, momentum=0.9), default=optax.sgd(0.1, momentum=0.9)),
+    ),
+    "layer_decay in a group": (
+        ["update=[layer_decay,groups]", f"update.groups.body={{{BODY}, optimizer: sgd, rate: 0.5}}"],
+        groups(body=optax.sgd(0.04), default=optax.sgd(0.1)),
+    ),
     "groups, an optimizer": (
         [
             "update=[groups]",
@@ -174,7 +182,7 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 }
 
 
-QUICK = {"novograd with a decay of kernels"}
+QUICK = {"novograd with a decay of kernels", "layer_decay in a group"}
 
 
 @pytest.mark.optax
