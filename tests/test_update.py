@@ -171,6 +171,7 @@ def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], N
         arrays = arrays_of(result, 2)
         for name in ("norm", "flax_norm"):
             assert arrays[f"{moments}['body']['{name}']['mean']"].any() != is_frozen
+            assert (arrays[f"{moments}['body']['{name}']['var']"] == 1).all() == is_frozen  # the initial moments
         assert arrays[f"{moments}['norm']['mean']"].any()
 
 
