@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from components.paths import WEIGHTS, check_patterns, map_matching, matches_any
-from components.types import Duration, FieldError, Group, Range, Scalar, UserError, Variables
+from components.types import Duration, FieldError, Group, Range, Scalar, Turn, UserError, Variables
 
 __all__ = [
     "EMA",
@@ -106,11 +106,14 @@ class Freeze:
             optimizer that counts its steps, such as Adam, or whose memory joins all parameters, such as L-BFGS, starts
             again. Other ones keep the state of the parameters that were trained before, such as their momentum. None:
             they stay frozen.
+        turns: frozen parameters with times of their own, by a name of the turn: {top: {paths: [...], until: 1ep}}. A
+            parameter that several turns match is in the first one.
     """
 
     paths: tuple[str, ...] = ("**",)
     trainable: tuple[str, ...] = ("architecture/head",)
     until: Annotated[Duration, Range(0, math.inf, "()")] | None = None
+    turns: dict[str, Turn] | None = None
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
         if self.paths or not self.trainable:
@@ -122,6 +125,16 @@ class Freeze:
             patterns = ", ".join(self.paths)
             raise UserError(f"the patterns {patterns} freeze all parameters. Add those to train to `trainable`.")
         return frozen
+
+    def assign_turns(self, paths: Sequence[str]) -> dict[str, str]:
+        assigned: dict[str, str] = {}
+        for name, turn in (self.turns or {}).items():
+            check_patterns(turn["paths"], paths, f"turns.{name}.paths")
+            own = _select((path for path in paths if path not in assigned), turn["paths"])
+            if not own:
+                raise FieldError(f"turns.{name}", "the turn has no parameter, because those before it have them all.")
+            assigned |= dict.fromkeys(own, name)
+        return assigned
 
 
 class Groups:

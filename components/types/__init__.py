@@ -136,9 +136,11 @@ from components.types.update import BeforeEvaluation as BeforeEvaluation
 from components.types.update import BeforeOptimizer as BeforeOptimizer
 from components.types.update import Decaying as Decaying
 from components.types.update import DecayingRates as DecayingRates
+from components.types.update import FreezesInTurns as FreezesInTurns
 from components.types.update import Freezing as Freezing
 from components.types.update import Group as Group
 from components.types.update import Grouping as Grouping
 from components.types.update import Optimizer as Optimizer
 from components.types.update import Skipping as Skipping
+from components.types.update import Turn as Turn
 from components.types.update import Update as Update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
 
@@ -93,6 +94,32 @@ class Freezing(Protocol):
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
         """Which of the paths of all parameters are frozen. Raises UserError for a pattern without a match."""
+
+
+class Turn(TypedDict):
+    """Parameters that are frozen for a time of their own.
+
+    Attributes:
+        paths: patterns of these parameters.
+        until: how long they are frozen.
+    """
+
+    paths: Required[tuple[str, ...]]
+    until: Required[Annotated[Duration, Range(0, math.inf, "()")]]
+
+
+@runtime_checkable
+class FreezesInTurns(Protocol):
+    """A member that unfreezes parameters in turns. Those of no turn are frozen until `until`.
+
+    Attributes:
+        turns: the turns by name. None: there are none.
+    """
+
+    turns: Mapping[str, Turn] | None
+
+    def assign_turns(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The turn of each of the paths of the frozen parameters that have one."""
 
 
 @runtime_checkable

@@ -298,7 +298,7 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
         progress.note(f"{text} {total:,}{stays or _describe_last_rate(trainer)}")
     for key, duration in list_durations(config):
         freezes = freeze is not None and key.startswith(f"update.{freeze[0]}.")
-        if plan.unfreeze_step == 0 and freezes:
+        if freezes and 0 in plan.unfreeze_steps.values() and plan.count_steps(duration, total) == 0:
             raise UserError(
                 f"{key}: {duration.written()} is 0 of {total:,} steps, so nothing is frozen. Choose a longer time, "
                 "such as 1st, or leave the member out."
@@ -334,11 +334,12 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows how many parameters are trained if some are frozen, and what has little effect or none."""
     rows = len(trainer.data.splits["train"])
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
-    frozen_until = trainer.plan.frozen_until
+    turns = trainer.plan.turns
     if members.freeze is not None and not config.values["quiet"]:
-        frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
+        frozen = find_frozen(members.freeze, parameters).parameters
         free = select(parameters, lambda path: path not in frozen)
-        until = "" if frozen_until is None else f" until {frozen_until.written()}"
+        ends = [f"{until.written()} ({name})" if name else str(until.written()) for name, until in turns.items()]
+        until = f" until {', '.join(ends)}" if ends else ""
         counts = f"{count_elements(free):,} of {count_elements(parameters):,} parameters"
         progress.note(f"update.{members.freeze[0]}: {counts} are trained{until}: {join_names(list_paths(free))}")
     if members.groups is not None and not members.groups[1].groups:
@@ -347,9 +348,9 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
     for text in (*find_weak_lookahead(config.values), *find_optimizer_notes(config.values, rows)):
         progress.note(f"note: {text}")
-    if members.freeze is None or frozen_until is not None:
+    if members.freeze is None or turns:
         return
-    frozen, without_effect = find_frozen(members.freeze, parameters, unfrozen=False).parameters, []
+    frozen, without_effect = find_frozen(members.freeze, parameters).parameters, []
     if members.groups is not None:
         assigned = members.groups[1].assign(list_paths(parameters))
         used = {group for path, group in assigned.items() if path not in frozen}

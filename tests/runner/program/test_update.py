@@ -270,9 +270,9 @@ def test_frozen_parameters_have_no_optimizer_state_and_do_not_change() -> None:
 def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
     session = Session("optimizer=sgd", "optimizer.momentum=0.9", "update=[freeze,ema]", "update.freeze.until=1ep")
     frozen = session.step(3)
-    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state, ("",))
     unfrozen = jax.device_get(session.state)
-    assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.unfrozen_shapes)
+    assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.later_shapes[0])
     trace = unfrozen.optimizer_state[0].trace["architecture"]
     jax.tree.map(np.testing.assert_array_equal, trace["head"], frozen.optimizer_state[0].trace["architecture"]["head"])
     assert not any(leaf.any() for leaf in jax.tree.leaves(trace["dense_0"]))
@@ -385,7 +385,7 @@ def test_lbfgs_loses_no_step_at_the_unfreezing() -> None:
     words = ("optimizer=lbfgs", "update=[freeze]", "update.freeze.until=1ep", "learning_rate=0.5")
     session = Session(*words)
     parameters = jax.device_get(session.step(3).parameters)
-    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state, ("",))
     objective, optimizer = next(itertools.islice(iterate_objectives(), 3, None)), optax.lbfgs(0.5)
     value, gradients = jax.value_and_grad(objective)(parameters)
     extra = {"value": value, "grad": gradients, "value_fn": objective}
