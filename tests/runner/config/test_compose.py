@@ -78,7 +78,11 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "loss=distillation": ["teacher=run", "teacher.run=outputs/teacher"],
     "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
     "weights=run": ["weights.run=outputs/teacher"],
-    "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
+    **{
+        f"experiment={name}": ["weights.run=outputs/teacher"]
+        for name in ("fashion_mnist_from_pairs", "transfer_digits_reuse")
+    },
+    "experiment=transfer_digits_cached": ["data.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep", *OF_NUMBERS],
