@@ -196,6 +196,18 @@ def test_twenty_steps_equal_optax(case: str) -> None:
 
 
 @pytest.mark.optax
+def test_the_depth_follows_the_order_of_the_layers_and_not_of_their_names() -> None:
+    """`dense_10` comes before `dense_2` in the alphabet."""
+    session = Session(
+        "optimizer=sgd", "optimizer.momentum=0.9", "update=[layer_decay]", f"architecture.widths={[2] * 11}"
+    )
+    for depth in range(1, 12):
+        names = leaf_names(session.state.optimizer_state[f"default:{depth}"])
+        assert names
+        assert all(f"'dense_{11 - depth}'" in name for name in names)
+
+
+@pytest.mark.optax
 @pytest.mark.filterwarnings("ignore:`params` has to be:UserWarning")
 def test_lookahead_equals_optax() -> None:
     session = Session(
