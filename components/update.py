@@ -12,11 +12,23 @@ import jax.numpy as jnp
 import optax
 
 from components.paths import WEIGHTS, check_patterns, map_matching, matches_any
-from components.types import Duration, FieldError, Group, Range, Scalar, UserError, Variables
+from components.types import Duration, FieldError, Group, Range, Scalar, Turn, UserError, Variables
 
-__all__ = ["EMA", "ClipNorm", "ClipValue", "Decay", "Freeze", "Groups", "Lookahead", "Prune", "SkipNonfinite"]
+__all__ = [
+    "EMA",
+    "ClipNorm",
+    "ClipValue",
+    "Decay",
+    "Freeze",
+    "Groups",
+    "LayerDecay",
+    "Lookahead",
+    "Prune",
+    "SkipNonfinite",
+]
 
 DEFAULT_GROUP = "default"
+NETWORK, HEAD = "architecture", "head"  # modules
 
 
 @dataclass(frozen=True)
@@ -94,11 +106,14 @@ class Freeze:
             optimizer that counts its steps, such as Adam, or whose memory joins all parameters, such as L-BFGS, starts
             again. Other ones keep the state of the parameters that were trained before, such as their momentum. None:
             they stay frozen.
+        turns: frozen parameters with times of their own, by a name of the turn: {top: {paths: [...], until: 1ep}}. A
+            parameter that several turns match is in the first one.
     """
 
     paths: tuple[str, ...] = ("**",)
     trainable: tuple[str, ...] = ("architecture/head",)
     until: Annotated[Duration, Range(0, math.inf, "()")] | None = None
+    turns: dict[str, Turn] | None = None
 
     def freezes(self, paths: Sequence[str]) -> frozenset[str]:
         if self.paths or not self.trainable:
@@ -110,6 +125,16 @@ class Freeze:
             patterns = ", ".join(self.paths)
             raise UserError(f"the patterns {patterns} freeze all parameters. Add those to train to `trainable`.")
         return frozen
+
+    def assign_turns(self, paths: Sequence[str]) -> dict[str, str]:
+        assigned: dict[str, str] = {}
+        for name, turn in (self.turns or {}).items():
+            check_patterns(turn["paths"], paths, f"turns.{name}.paths")
+            own = _select((path for path in paths if path not in assigned), turn["paths"])
+            if not own:
+                raise FieldError(f"turns.{name}", "the turn has no parameter, because those before it have them all.")
+            assigned |= dict.fromkeys(own, name)
+        return assigned
 
 
 class Groups:
@@ -140,6 +165,34 @@ class Groups:
                 raise FieldError(name, "the group has no parameter, because the groups before it have them all.")
             assigned |= dict.fromkeys(own, name)
         return assigned
+
+
+@dataclass(frozen=True)
+class LayerDecay:
+    """Learning rates that fall from layer to layer, away from the head: the rate of the run or group * rate^depth.
+
+    The head has the depth 0, the layer that it reads 1, and so on. A layer is a module of the network, in the order in
+    which the network applies them, such as a dense layer or a residual block; a normalization belongs to the layer
+    before it. If there is a single module beside the head, such as the tower of a siamese network, its modules are the
+    layers. The parameters of feature columns are below all layers.
+
+    Attributes:
+        rate: the factor from a layer to the one below, above 0. 1: all layers have the same rate.
+
+    References:
+        Howard and Ruder, 2018: Universal language model fine-tuning for text classification (discriminative
+        fine-tuning, with a factor of 1 / 2.6).
+    """
+
+    rate: Annotated[Scalar, Range(0, 1, "(]")] = 0.8
+
+    def depths(self, paths: Sequence[str]) -> dict[str, int]:
+        layers = _divide_layers([path for path in paths if path.startswith(f"{NETWORK}/")])
+        depths = {path: depth for depth, layer in enumerate(reversed(layers)) for path in layer}
+        return {path: depths.get(path, len(layers)) for path in paths}
+
+    def factor(self, depth: int) -> jax.Array:
+        return jnp.asarray(self.rate, jnp.float32) ** depth
 
 
 @dataclass(frozen=True)
@@ -221,6 +274,29 @@ class Prune:
             return jnp.where(is_small, jnp.zeros_like(leaf), leaf)
 
         return {**variables, "params": map_matching(prune, variables["params"], self.paths, default=WEIGHTS)}
+
+
+def _divide_layers(paths: Sequence[str], level: int = 1) -> list[list[str]]:
+    """Divides the paths of a network, in the order of its modules, into its layers. The last one is the head.
+
+    Args:
+        paths: the paths of its parameters.
+        level: the number of names before those of the modules.
+    """
+    modules: dict[str, list[str]] = {}
+    for path in paths:
+        modules.setdefault(path.split("/")[level], []).append(path)
+    head = modules.pop(HEAD, None)
+    if len(modules) == 1 and all(path.count("/") > level + 1 for path in paths if path not in (head or ())):
+        body = _divide_layers(next(iter(modules.values())), level + 1)
+    else:
+        body = []
+        for own in modules.values():
+            if body and not any(matches_any(WEIGHTS, path) for path in own):
+                body[-1] += own  # a normalization
+            else:
+                body.append(own)
+    return body if head is None else [*body, head]
 
 
 def _select(paths: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

@@ -24,12 +24,14 @@ SLOW = (
     *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates"),
     *("california_housing_dnn", "diabetes_absolute", "diabetes_robust", "digits_lenet5", "digits_mlp"),
     *("default_networks", "l2_dropout", "max_norm", "optimizers", "schedules", "selu_alpha_dropout"),
-    "wide_deep_two_optimizers",
+    *("transfer_digits", "wide_deep_two_optimizers"),
 )
 
-STARTS_FROM = {  # experiments whose `weights.run` the user names
-    "fashion_mnist_from_pairs": "fashion_mnist_pairs",
-    "pretraining": "pretraining_autoencoder",
+STARTS_FROM = {  # experiments that need a run of another one, and the keys by which the user names it
+    "fashion_mnist_from_pairs": ("fashion_mnist_pairs", "weights.run"),
+    "pretraining": ("pretraining_autoencoder", "weights.run"),
+    "transfer_digits_cached": ("transfer_digits", "data.run"),
+    "transfer_digits_reuse": ("transfer_digits", "weights.run"),
 }
 
 
@@ -47,7 +49,7 @@ def few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def few_rows(data: dict[str, Any], *, has_windows: bool) -> Arrays | None:
     """Returns some rows of a source without files. None: the source reads files, which have few rows already."""
-    if data.get("path") is not None:
+    if data.get("path") is not None or "rows" in data:
         return None
     source = build(data, {})
     blocks = list(source.blocks("all"))
@@ -75,9 +77,11 @@ def test_every_experiment_takes_two_steps_and_is_resumed(name: str) -> None:
     has_windows = examples is not None and examples["_target_"].endswith(".Windows")
     source = few_rows(config.values["data"], has_windows=has_windows)
     if name in STARTS_FROM:
-        earlier = runner.run(f"experiment={STARTS_FROM[name]}", "data.valid=40", *overrides[1:], *WORDS)
-        overrides.append(f"weights.run={earlier.folder}")
-    result = take_two_steps(*overrides, *(["data.valid=40"] if source is None else []), source=source)
+        other, key = STARTS_FROM[name]
+        earlier = runner.run(f"experiment={other}", "data.valid=20", *overrides[1:], *WORDS)
+        overrides.append(f"{key}={earlier.folder}")
+    valid = f"data.{'rows.' if 'rows' in config.values['data'] else ''}valid=20"
+    result = take_two_steps(*overrides, *([valid] if source is None else []), source=source)
     assert {f"test/{metric}" for metric in ("loss", *config.values["metric"])} <= set(result.metrics)
 
 
@@ -93,8 +97,9 @@ def test_every_experiment_has_a_question_a_result_a_time_and_a_command(name: str
     assert re.search(r"\d", header["Time"])
     words = [f"experiment={name}"]
     if name in STARTS_FROM:
-        assert "weights.run=" in header["Command"]
+        _, key = STARTS_FROM[name]
+        assert f"{key}=" in header["Command"]
         Path("outputs/earlier").mkdir(parents=True)
         Path("outputs/earlier/record.json").write_text("{}")
-        words.append("weights.run=outputs/earlier")
+        words.append(f"{key}=outputs/earlier")
     check_config(compose(words))

@@ -30,7 +30,7 @@ from runner.data.copied_columns import copy_columns
 from runner.data.load import Features, load_encoded
 from runner.display.progress import QuietProgress
 from runner.execution.execute import Result
-from runner.execution.prepare import load_data
+from runner.execution.run_data import load_data
 from runner.figures.data import PAINT, class_colors
 from runner.inference.image_output import MARKER
 from runner.inference.trained_model import TrainedModel

@@ -171,6 +171,8 @@ def test_frozen_modules_run_as_in_inference(write_module: Callable[[str, str], N
         arrays = arrays_of(result, 2)
         for name in ("norm", "flax_norm"):
             assert arrays[f"{moments}['body']['{name}']['mean']"].any() != is_frozen
+            variance = "var" if "flax" in name else "variance"
+            assert (arrays[f"{moments}['body']['{name}']['{variance}']"] == 1).all() == is_frozen  # as initially
         assert arrays[f"{moments}['norm']['mean']"].any()
 
 
@@ -592,3 +594,48 @@ def test_the_optimizers_with_a_mask_are_found() -> None:
     } <= {*found}
     assert not {"optax.sgd", "optax.adam", "optax.rmsprop", "optax.novograd"} & {*found}
     assert find_decay_masks({"_target_": "optax.adamw", "mask": None}) == []
+
+
+TURNS = (
+    *("update=[freeze]", "update.freeze.paths=[architecture/dense_*]", "update.freeze.trainable=[]"),
+    "update.freeze.turns={top: {paths: [architecture/dense_2], until: 1st}}",
+    "update.freeze.until=2st",
+)
+
+
+@pytest.mark.optax
+@pytest.mark.slow
+def test_parameters_are_unfrozen_in_turns_and_a_run_is_resumed_exactly_across_them(in_empty_folder: Path) -> None:
+    words = ("experiment=digits_mlp", *WORDS, "schedule=constant", "optimizer=sgd", "optimizer.momentum=0.9", *TURNS)
+    words = (*words, "architecture.widths=[5,5,5]", "training.limit_batches=3", "training.evaluate_steps=1")
+    words = (*words, "training.epochs=null", "training.keep_checkpoints=9", "quiet=true")
+    whole = runner.run(*words, "training.steps=3")
+    resumed = runner.run(*words, "training.steps=1", "folder=resumed")
+    for steps in (2, 3):
+        resumed = runner.run(f"resume={resumed.folder}", f"training.steps={steps}", "folder=resumed", "quiet=true")
+    kernels = {}
+    for step in (1, 2, 3):
+        found, expected = arrays_of(resumed, step), arrays_of(whole, step)
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=f"{name} at step {step}")
+        layers = ("dense_0", "dense_1", "dense_2", "head")
+        kernels[step] = [expected[f"leaf.parameters['architecture']['{layer}']['kernel']"] for layer in layers]
+    changes = [[bool((a != b).any()) for a, b in zip(kernels[n], kernels[n + 1], strict=True)] for n in (1, 2)]
+    assert changes == [[False, False, True, True], [True, True, True, True]]
+    model = runner.load(whole.folder)
+    assert model.evaluate("valid")["valid/loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("turn", "message"),
+    [
+        (["architecture/hea"], "update.freeze.turns.top.paths: no parameter matches the pattern architecture/hea."),
+        (["architecture/head"], "update.freeze.turns.top.paths: no parameter matches the pattern architecture/head."),
+    ],
+)
+def test_a_turn_without_frozen_parameters_is_an_error(turn: list[str], message: str, in_empty_folder: Path) -> None:
+    words = ("update=[freeze]", f"update.freeze.turns={{top: {{paths: {turn}, until: 1ep}}}}", *WORDS)
+    with pytest.raises(UserError) as raised:
+        runner.run("experiment=digits_mlp", *words, "quiet=true")
+    assert message in str(raised.value)

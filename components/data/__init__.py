@@ -16,6 +16,7 @@ from components.data.numpy_files import NumpyFiles as NumpyFiles
 from components.data.operated.source import OperatedSource as OperatedSource
 from components.data.parsed_files import ParsedFiles as ParsedFiles
 from components.data.records import FixedLengthRecords as FixedLengthRecords
+from components.data.run_features import RunFeatures as RunFeatures
 from components.data.scikit_learn import ScikitLearn as ScikitLearn
 from components.data.sql.source import Sql as Sql
 from components.data.table import Table as Table

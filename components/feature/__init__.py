@@ -22,6 +22,7 @@ from components.feature.statistic import Histogram as Histogram
 from components.feature.statistic import Moments as Moments
 from components.feature.statistic import Quantiles as Quantiles
 from components.feature.statistic import Summary as Summary
+from components.feature.tensor import Tensor as Tensor
 from components.feature.time import Time as Time
 from components.feature.time import TimePart as TimePart
 from components.feature.tokens import Tokens as Tokens

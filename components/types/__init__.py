@@ -41,6 +41,7 @@ from components.types.column import WritesImages as WritesImages
 from components.types.data import AllowsAbsentColumns as AllowsAbsentColumns
 from components.types.data import Block as Block
 from components.types.data import ChecksFiles as ChecksFiles
+from components.types.data import ComputedFeatures as ComputedFeatures
 from components.types.data import CountsRows as CountsRows
 from components.types.data import Encoded as Encoded
 from components.types.data import FileChecksums as FileChecksums
@@ -54,6 +55,7 @@ from components.types.data import LazyColumns as LazyColumns
 from components.types.data import LeavesOut as LeavesOut
 from components.types.data import LocalVersion as LocalVersion
 from components.types.data import LocatesRows as LocatesRows
+from components.types.data import NeedsFeatures as NeedsFeatures
 from components.types.data import OpensSource as OpensSource
 from components.types.data import Ragged as Ragged
 from components.types.data import SkipsRows as SkipsRows
@@ -140,9 +142,12 @@ from components.types.update import AroundOptimizer as AroundOptimizer
 from components.types.update import BeforeEvaluation as BeforeEvaluation
 from components.types.update import BeforeOptimizer as BeforeOptimizer
 from components.types.update import Decaying as Decaying
+from components.types.update import DecayingRates as DecayingRates
+from components.types.update import FreezesInTurns as FreezesInTurns
 from components.types.update import Freezing as Freezing
 from components.types.update import Group as Group
 from components.types.update import Grouping as Grouping
 from components.types.update import Optimizer as Optimizer
 from components.types.update import Skipping as Skipping
+from components.types.update import Turn as Turn
 from components.types.update import Update as Update

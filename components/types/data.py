@@ -205,6 +205,48 @@ class Source(Protocol):
         """
 
 
+class ComputedFeatures(NamedTuple):
+    """What a stage of the network of a finished run computes for rows.
+
+    Attributes:
+        rows: the rows, with all of their columns.
+        values: the features of each row, float32 (rows, …): an array, or one in a file that is indexed like it.
+        splits: the row numbers of the splits.
+        fingerprint: a digest of the rows, the splits, the weights of the run and the stage.
+        left_out: sentences about rows that are left out.
+        row_numbers: the number in the data, from 0, of each row. None: no row is left out.
+        skipped_rows: the number of rows that are left out because they can't be read. None: such a row is an error.
+        notes: sentences about what operations do.
+    """
+
+    rows: Source
+    values: np.ndarray
+    splits: Mapping[str, RowNumbers]
+    fingerprint: str
+    left_out: tuple[str, ...]
+    row_numbers: np.ndarray | None
+    skipped_rows: int | None
+    notes: tuple[str, ...]
+
+
+@runtime_checkable
+class NeedsFeatures(Protocol):
+    """A source of the features of a finished run, which the runner computes.
+
+    Attributes:
+        run: a run folder, its name below `folder`, or an MLflow run id.
+        stage: the stage of its network. None: the last one.
+        rows: the source of other rows than those of the run. None: those.
+    """
+
+    run: str
+    stage: str | None
+    rows: Source | None
+
+    def bind(self, features: ComputedFeatures) -> Source:
+        """The source with the features."""
+
+
 @runtime_checkable
 class OpensSource(Protocol):
     """A source that depends on the format of its file."""

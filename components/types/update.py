@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
 
@@ -26,7 +27,8 @@ class Update(Protocol):
     2. `skips`: the step may be skipped as a whole.
     3. `before`: the gradients are changed. Members with an attribute `order` come first, the smallest first, and then
        the others by name. The same holds for `around` and `after`.
-    4. The optimizer: `around` wraps it, `assign` divides it into groups, and `decays` limits its weight decay.
+    4. The optimizer: `around` wraps it, `assign` divides it into groups, `depths` scales the learning rates of layers,
+       and `decays` limits its weight decay.
     5. The constraints.
     6. `after`: the new parameters are changed, or averaged. Changed parameters meet the constraints again.
 
@@ -94,6 +96,32 @@ class Freezing(Protocol):
         """Which of the paths of all parameters are frozen. Raises UserError for a pattern without a match."""
 
 
+class Turn(TypedDict):
+    """Parameters that are frozen for a time of their own.
+
+    Attributes:
+        paths: patterns of these parameters.
+        until: how long they are frozen.
+    """
+
+    paths: Required[tuple[str, ...]]
+    until: Required[Annotated[Duration, Range(0, math.inf, "()")]]
+
+
+@runtime_checkable
+class FreezesInTurns(Protocol):
+    """A member that unfreezes parameters in turns. Those of no turn are frozen until `until`.
+
+    Attributes:
+        turns: the turns by name. None: there are none.
+    """
+
+    turns: Mapping[str, Turn] | None
+
+    def assign_turns(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The turn of each of the paths of the frozen parameters that have one."""
+
+
 @runtime_checkable
 class Skipping(Protocol):
     """Skips bad steps: the whole state stays as it was."""
@@ -144,6 +172,17 @@ class Grouping(Protocol):
         """
 
 
+@runtime_checkable
+class DecayingRates(Protocol):
+    """Scales the learning rates of parameters by the depth of their layers."""
+
+    def depths(self, paths: Sequence[str]) -> Mapping[str, int]:
+        """The depth of each of the paths of all parameters, which come in the order in which the network uses them."""
+
+    def factor(self, depth: int) -> Scalar:
+        """The factor of the learning rate at a depth."""
+
+
 UPDATE_PROTOCOLS: Mapping[str, type] = {
     "before": BeforeOptimizer,
     "around": AroundOptimizer,
@@ -153,5 +192,6 @@ UPDATE_PROTOCOLS: Mapping[str, type] = {
     "skips": Skipping,
     "decays": Decaying,
     "assign": Grouping,
+    "depths": DecayingRates,
 }
 """A member of the update set has exactly one of these methods, and all members of its protocol."""

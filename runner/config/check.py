@@ -21,7 +21,7 @@ from runner.config.check_schedule import find_schedule_problems
 from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
-from runner.config.check_weights import find_weights_problems
+from runner.config.check_weights import find_run_problems
 from runner.config.losses import find_loss_problems
 from runner.config.modes import MODES, RUN_MODES, SWEEP_MODES
 from runner.config.optimizer_notes import FULL_BATCH
@@ -114,7 +114,7 @@ def find_config_problems(config: Config) -> list[str]:
         *find_example_problems(used),
         *find_loss_problems(used),
         *find_teacher_problems(used),
-        *find_weights_problems(used),
+        *find_run_problems(used),
         *find_update_problems(used),
         *find_schedule_problems(used),
         *find_drop_problems(used),

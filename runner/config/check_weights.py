@@ -1,4 +1,4 @@
-"""Checks the runs whose weights another run starts from, before JAX is imported."""
+"""Checks the runs whose weights or features another run reads, before JAX is imported."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from runner.config.modes import RUN_MODES
 from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
 
-RUN_WEIGHTS = "components.pretrained.Run"
+RUN_READERS = ("components.pretrained.Run", "components.data.RunFeatures")
 JOINED_WEIGHTS = "components.pretrained.Joined"
 
 
-def find_weights_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finds runs of `weights` that don't exist. A run that goes on from its checkpoint needs none."""
+def find_run_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finds runs of `weights` or `data` that don't exist. A run that goes on from its checkpoint needs no weights."""
     root = values.get("folder")
-    if values.get("mode") in RUN_MODES or values.get("resume") or not isinstance(root, str):
+    if values.get("mode") in RUN_MODES or not isinstance(root, str):
         return
-    for key, node in _iterate_sources("weights", values.get("weights")):
-        if target_of(node) != RUN_WEIGHTS or not isinstance(run := node.get("run"), str) or run == "???":
+    nodes = [("data", values.get("data"))]
+    if not values.get("resume"):
+        nodes += _iterate_sources("weights", values.get("weights"))
+    for key, node in nodes:
+        if target_of(node) not in RUN_READERS or not isinstance(run := node.get("run"), str) or run == "???":
             continue
         if run == LAST_RUN:
             yield Problem(f"{key}.run", "last is another run after each command. Name the run; mode=runs lists them.")
@@ -34,11 +37,9 @@ def find_weights_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"{key}.run", str(error).removeprefix("run="))
 
 
-def _iterate_sources(key: str, node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _iterate_sources(key: str, node: Any) -> Iterator[tuple[str, Any]]:
     """Yields a source of weights with its key, or, of joined ones, each of them."""
-    if not isinstance(node, Mapping):
-        return
-    sources = node.get("sources") if target_of(node) == JOINED_WEIGHTS else None
+    sources = node.get("sources") if isinstance(node, Mapping) and target_of(node) == JOINED_WEIGHTS else None
     if not isinstance(sources, Mapping):
         yield key, node
         return

@@ -285,6 +285,7 @@ def load_encoded(
     constants: Mapping[str, Constants] | None = None,
     needs_files: bool = False,
     needs_sources: bool = False,
+    keeps_columns: bool = False,
 ) -> Data:
     """Encodes the rows of a source, or takes them from the cache.
 
@@ -297,14 +298,16 @@ def load_encoded(
         constants: the constants of the columns and targets, as those of a finished run. None: they are fitted.
         needs_files: whether the number of rows of each file is needed.
         needs_sources: whether the number of rows of each source is needed that the source mixes.
+        keeps_columns: whether the rows of `Data.source` have all columns, also those that the features don't read.
 
     Raises:
         UserError: the columns don't fit together, or don't fit the source.
         DataError: rows are wrong, or a split is empty.
     """
     columns = used_columns(features)
-    if isinstance(source, SkipsRows) and (source.on_bad_row == "skip" or source.reads_used_columns):
-        source = source.with_used_columns(*find_raw_columns(features))
+    selects = isinstance(source, SkipsRows) and (source.on_bad_row == "skip" or source.reads_used_columns)
+    if selects and not keeps_columns:
+        source = cast(SkipsRows, source).with_used_columns(*find_raw_columns(features))
     entries = EncodedCache(cache, lambda: _describe_rows(source))
     content = source.fingerprint() + "".join(_file_fingerprints(columns))
     rows_id = _identify_rows(source, content, identity)

@@ -285,7 +285,7 @@ def _resume_or_start(run: PreparedRun, checkpoints: CheckpointManager) -> Traine
     if not run.is_resumed:
         checkpoints.open_outbox()
         return run.trainer.initial_state()
-    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes, run.trainer.unfrozen_shapes)
+    trainer_state, warnings = checkpoints.load(run.trainer.state_shapes, run.trainer.later_shapes)
     step = trainer_state.step if trainer_state else 0
     _log_and_note(run, f"resuming from step {step} in {run.folder.path}")
     run_record = read_record(run.folder.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from runner.data.stacked_columns import stack_columns
 from runner.data.transform import load_transform
 from runner.data.windows import view_examples
 from runner.execution.programs import make_program
+from runner.program.freeze import list_turns
 from runner.program.parts import ProgramInputs
 from runner.program.state import TrainState
 from runner.run_folder import read_record, read_summary
@@ -83,13 +85,12 @@ class FinishedRun:
     def _load_best_weights(self, on_warning: Callable[[str], None]) -> BestWeights:
         """The best weights that the run has saved so far. Raises UserError if it has saved none."""
         freeze = self.program.build_parts(self.program_inputs).members.freeze
-        shapes, unfrozen_shapes = self._state_shapes(), None
-        if freeze is not None and freeze[1].until is not None:
-            unfrozen_shapes = self._state_shapes(unfrozen=True)
+        shapes, turns = self._state_shapes(), sorted(list_turns(freeze))
+        # Which turns end together, and in which order, depends on the length of the run, so all sets are tried.
+        phases = [ended for count in range(len(turns)) for ended in itertools.combinations(turns, count + 1)]
+        later_shapes = [self._state_shapes(ended) for ended in phases]
         weights_shapes = shapes.parameters, shapes.model_state
-        checkpoint, warnings = load_newest_checkpoint(
-            self.folder / "checkpoints", shapes, weights_shapes, unfrozen_shapes
-        )
+        checkpoint, warnings = load_newest_checkpoint(self.folder / "checkpoints", shapes, weights_shapes, later_shapes)
         for warning in warnings:
             on_warning(warning)
         if checkpoint is None:
@@ -104,14 +105,14 @@ class FinishedRun:
         model_state = set_temperatures(model_state, temperatures)
         return BestWeights(parameters, model_state, epochs.get(metadata["best_step"]), max(epochs.values(), default=0))
 
-    def _state_shapes(self, *, unfrozen: bool = False) -> TrainState:
+    def _state_shapes(self, ended: tuple[str, ...] = ()) -> TrainState:
         """The training state, with shapes and dtypes in place of arrays."""
         empty_rows = {
             name: {key: _empty_row(layout) for key, layout in layouts.items()}
             for name, layouts in self.transform.layouts.items()
         }
         encoded = gather_rows(view_examples(empty_rows, self.transform.features.examples), np.zeros(1, int))
-        return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), unfrozen=unfrozen)
+        return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), ended=ended)
 
 
 def _empty_row(layout: ArrayLayout) -> Encoded:

@@ -5,9 +5,6 @@ The folder comes last, so that a configuration error leaves no folder behind.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,33 +13,21 @@ from typing import Any
 import numpy as np
 
 from components.closest import join_names
-from components.types import (
-    Clock,
-    Constants,
-    DataError,
-    ModelWeights,
-    NeedsFields,
-    Remedy,
-    Schedule,
-    UserError,
-    Weights,
-    as_index,
-)
-from runner.config.catalog import display_path, find_options, read_default_options
+from components.types import Clock, ModelWeights, NeedsFields, Schedule, UserError, Weights, as_index
 from runner.config.check_update import find_weak_lookahead
 from runner.config.config import Config
 from runner.config.optimizer_notes import find_optimizer_notes
 from runner.config.provenance import errors_with_origin
 from runner.config.scalars import list_durations
 from runner.config.settings import AUTO, Training
-from runner.data.encode import WEIGHT, MissingColumnError
-from runner.data.load import EXAMPLE_WEIGHT, Data, Features, load_encoded
+from runner.data.encode import WEIGHT
+from runner.data.load import EXAMPLE_WEIGHT, Data, Features
 from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.data.slices import read_slices
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
-from runner.errors import error_location, located_settings
+from runner.errors import error_location
 from runner.execution.open_folder import (
     SweepMember,
     check_folder,
@@ -51,34 +36,28 @@ from runner.execution.open_folder import (
     with_recorded_batch_size,
 )
 from runner.execution.programs import make_program
+from runner.execution.run_data import READ_LESS, load_data
 from runner.execution.run_weights import RunLoader
 from runner.execution.teacher import load_teacher, teacher_fingerprint
 from runner.execution.weights_needs import with_weights_needs
 from runner.log import LOG
 from runner.memory import memory_error_location
-from runner.override_text import format_override, locate_settings
-from runner.platform import cache_folder, find_unused_accelerator, release_unused_memory
+from runner.platform import find_unused_accelerator, release_unused_memory
 from runner.program.freeze import find_frozen
 from runner.program.initial_weights import list_architecture_variables
 from runner.program.objective import apply_constraint
 from runner.program.parts import build_group
 from runner.program.trees import count_elements, list_changed, list_paths, select
-from runner.public_data import download_suggested
 from runner.run_folder import RunFolder, find_run, has_checkpoint
-from runner.signature.build import build, build_source
-from runner.signature.code import digest_code, part_packages
-from runner.signature.operations import build_operations, explain_computed_columns, operate, separate_options
+from runner.signature.build import build
 from runner.signature.schema import SCHEMA
-from runner.suggest.suggestions import take_rows
 from runner.training.batch_size import choose_batch_size, list_sizes
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.observers import Observers
 from runner.training.rate_curve import find_zero_tail, sample_schedule
 from runner.training.signals import Signals
 from runner.training.trainer import Trainer
-from runner.tree import iterate_leaves, join_path
 
-READ_LESS = "Free some, or read less: fewer rows, or fewer columns."
 MAX_MEAN_WEIGHT = 10.0  # of the training examples; a larger mean, or one below its inverse, gets a note
 HELD_OUT = ("valid", "test")  # splits, in the order of a run
 MAX_STEPS = 2**31 - 1  # of an int32 counter
@@ -357,7 +336,7 @@ def _check_durations(config: Config, trainer: Trainer, progress: Progress) -> No
         progress.note(f"{text} {total:,}{stays or _describe_last_rate(trainer)}")
     for key, duration in list_durations(config):
         freezes = freeze is not None and key.startswith(f"update.{freeze[0]}.")
-        if plan.unfreeze_step == 0 and freezes:
+        if freezes and 0 in plan.unfreeze_steps.values() and plan.count_steps(duration, total) == 0:
             raise UserError(
                 f"{key}: {duration.written()} is 0 of {total:,} steps, so nothing is frozen. Choose a longer time, "
                 "such as 1st, or leave the member out."
@@ -393,11 +372,12 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows how many parameters are trained if some are frozen, and what has little effect or none."""
     rows = len(trainer.data.splits["train"])
     members, parameters = trainer.parts.members, trainer.state_shapes.parameters
-    frozen_until = trainer.plan.frozen_until
+    turns = trainer.plan.turns
     if members.freeze is not None and not config.values["quiet"]:
-        frozen = find_frozen(members.freeze, parameters, unfrozen=False).parameters
+        frozen = find_frozen(members.freeze, parameters).parameters
         free = select(parameters, lambda path: path not in frozen)
-        until = "" if frozen_until is None else f" until {frozen_until.written()}"
+        ends = [f"{until.written()} ({name})" if name else str(until.written()) for name, until in turns.items()]
+        until = f" until {', '.join(ends)}" if ends else ""
         counts = f"{count_elements(free):,} of {count_elements(parameters):,} parameters"
         progress.note(f"update.{members.freeze[0]}: {counts} are trained{until}: {join_names(list_paths(free))}")
     if members.groups is not None and not members.groups[1].groups:
@@ -406,9 +386,9 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
     for text in (*find_weak_lookahead(config.values), *find_optimizer_notes(config.values, rows)):
         progress.note(f"note: {text}")
-    if members.freeze is None or frozen_until is not None:
+    if members.freeze is None or turns:
         return
-    frozen, without_effect = find_frozen(members.freeze, parameters, unfrozen=False).parameters, []
+    frozen, without_effect = find_frozen(members.freeze, parameters).parameters, []
     if members.groups is not None:
         assigned = members.groups[1].assign(list_paths(parameters))
         used = {group for path, group in assigned.items() if path not in frozen}
@@ -420,83 +400,6 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
                 without_effect.append(f"constraint.{name}")
     for name in sorted(without_effect):
         progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
-
-
-def load_data(
-    config: Config,
-    source: PythonData | None,
-    progress: Progress,
-    constants: Mapping[str, Constants] | None = None,
-    training: Training | None = None,
-) -> tuple[Data, Features]:
-    """Loads and encodes the data, from the cache if it has the same configuration, rows and code.
-
-    Args:
-        config: a checked configuration.
-        source: replaces the source that `data` names, without the cache. None: that source.
-        progress: the progress display.
-        constants: the constants of the columns and targets of a finished run. None: they are fitted.
-        training: the settings that decide about the order of the training examples. None: they aren't ordered.
-
-    Returns:
-        The encoded data, and the columns and the target that encode it.
-    """
-    operations, examples = build_operations(config.values["operations"]), config.values["examples"]
-    features = Features.from_config(config.values["feature"], examples)
-    nodes = [config.values["data"], config.values["feature"], config.values["operations"]]
-    keys = [] if features.examples is None else [sorted(features.example_keys)]  # not their sizes: rows are the same
-    identity = json.dumps([nodes, digest_code(part_packages([*nodes, examples])), *keys], sort_keys=True)
-    fold = None if config.values["fold"] is None else (config.values["folds"], config.values["fold"])
-    with progress.working("preparing the data"):
-        cache = cache_folder() if source is None else None
-        options: dict[str, Any] = {}
-        remedies: AbstractContextManager[None] = nullcontext()  # `data` has no keys of a source from Python
-        if source is None or isinstance(source, PythonTable):
-            remedies = located_settings("data")
-            with error_location("data"), download_suggested():
-                node, options = separate_options(config.values["data"], operations)
-                source = build_source(node) if source is None else source.make_source(node)
-        with error_location("data"):
-            operated = operate(source, operations, kept=take_rows(config.suggestion), **options)
-        explained = explain_computed_columns(config.values["data"], operations)
-        with memory_error_location("preparing the data", READ_LESS), remedies, download_suggested(), explained:
-            try:
-                data = load_encoded(
-                    operated,
-                    features,
-                    identity=identity,
-                    cache=cache,
-                    fold=fold,
-                    constants=constants,
-                    needs_files=training is not None and training.interleave is not None,
-                    needs_sources=training is not None and bool(training.source_weights),
-                )
-            except MissingColumnError as error:
-                default = find_options().files["feature"][str(read_default_options()["feature"])]
-                places = tuple(f"{key}." for key in error.keys)
-                origins = {origin for key, origin in config.origins.items() if f"{key}.".startswith(places)}
-                if origins != {display_path(default)}:
-                    raise
-                remedy = "Write a feature file with the target and the columns, conf/feature/NAME.yaml"
-                raise UserError(f"{error} The command chooses no columns. {remedy}, and add feature=NAME.") from error
-            except DataError as error:
-                if config.suggestion is not None and error.missing is not None:  # otherwise a feature file has the name
-                    dropped = [*(config.values["data"].get("drop") or ()), error.missing]
-                    drop = Remedy(f"leave it out: set {format_override('data.drop', dropped)}", "leaving_out")
-                    error.replace_remedies(drop if each.changes == drop.changes else each for each in error.remedies)
-                raise
-    LOG.info("the data is ready")
-    warnings = _leave_out_settled(data.warnings, config)
-    if "given" not in config.values["data"]:
-        warnings = [locate_settings(warning, "data") for warning in warnings]
-    return replace(data, warnings=tuple(warnings)), features
-
-
-def _leave_out_settled(warnings: Sequence[str], config: Config) -> list[str]:
-    """The warnings without those that advise to set a key of `feature` that the configuration sets to null."""
-    leaves = iterate_leaves(config.values["feature"], ("feature",))
-    settled = [join_path(path) for path, value in leaves if value is None]
-    return [warning for warning in warnings if not any(f" {key}=" in warning for key in settled)]
 
 
 def limit_batches(data: Data, training: Training) -> Data:

@@ -29,8 +29,8 @@ from runner.display.html import format_html
 from runner.display.progress import Progress, QuietProgress
 from runner.display.run_length import format_epochs
 from runner.execution.finished_run import FinishedRun
-from runner.execution.prepare import load_data
 from runner.execution.programs import make_program
+from runner.execution.run_data import load_data
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
 from runner.inference.predict_fn import NO_LOGITS, PredictFn, RowOutputs, check_mc_samples

@@ -180,7 +180,7 @@ def _prepare(trainer: Trainer, config: Config, progress: Progress) -> int:
     """Makes the run of a trainer as long as the ramp, and compiles its step. Returns the number of steps."""
     epoch, size = trainer.plan.steps_per_epoch, trainer.training.batch_size
     steps = config.values["find_lr"]["steps"] or min(max(epoch, MIN_STEPS), MAX_STEPS)
-    trainer.plan = replace(trainer.plan, total_steps=steps, frozen_until=None, schedule_length=None)
+    trainer.plan = replace(trainer.plan, total_steps=steps, turns={}, schedule_length=None)
     trainer.steps_per_dispatch = 1
     if steps > epoch:
         progress.note(f"note: the ramp sees the {epoch * size:,} training examples {steps / epoch:.2g} times")

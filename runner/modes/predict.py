@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
 from components.input_files import describe_paths
-from components.types import AllowsAbsentColumns, DataError, InfersTypes, Remedy, SkipsRows, UserError
+from components.types import AllowsAbsentColumns, DataError, InfersTypes, NeedsFeatures, Remedy, SkipsRows, UserError
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
@@ -179,6 +179,8 @@ def _check_copied(config: Config, new_rows: Source | None, names: Sequence[str] 
     if source is None:
         with error_location("data"):
             source = build_source(config.values["data"])
+        if isinstance(source, NeedsFeatures):
+            return  # the columns are known once the features are computed
         if isinstance(source, SkipsRows):
             source = source.with_used_columns(())  # the names are read only, so no row is bad
     check_copied_columns(source, names)

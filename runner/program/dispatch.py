@@ -25,7 +25,9 @@ def run_uncompiled(function: Callable[..., Any], **_options_of_jit: Any) -> Call
     """The same function, run operation by operation, also in its loops and in functions under `jax.jit`."""
 
     def to_array(leaf: Any) -> Any:
-        return leaf if isinstance(leaf, bool) else jnp.asarray(leaf)  # NumPy would compute in 64 bits, unlike `jit`
+        return (
+            leaf if isinstance(leaf, bool | str) else jnp.asarray(leaf)
+        )  # NumPy would compute in 64 bits, unlike `jit`
 
     def call(*arguments: Any) -> Any:
         with jax.disable_jit():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from components.types import Freezing, UserError
+from components.types import Duration, FreezesInTurns, Freezing, UserError
 from runner.errors import error_location
 from runner.program.returns import check_paths
 from runner.program.trees import list_paths, select
+
+REST = ""  # the turn of the frozen parameters that no other turn has
 
 INFERENCE = {"train": False, "use_running_average": True, "deterministic": True}
 """Keywords of modules, with their values in inference: ours, and those of Flax's BatchNorm and Dropout."""
@@ -28,15 +31,29 @@ class Frozen(NamedTuple):
     modules: frozenset[tuple[str, ...]] = frozenset()
 
 
-def find_frozen(freezing: tuple[str, Freezing] | None, parameters: Any, *, unfrozen: bool) -> Frozen:
+def list_turns(freezing: tuple[str, Freezing] | None) -> dict[str, Duration]:
+    """How long parameters are frozen, by the name of their turn, or REST. Those that stay frozen have no turn.
+
+    Args:
+        freezing: the member of the update set that freezes parameters, and its name.
+    """
+    if freezing is None:
+        return {}
+    _, member = freezing
+    turns = member.turns if isinstance(member, FreezesInTurns) else None
+    rest = {} if member.until is None else {REST: member.until}
+    return {name: turn["until"] for name, turn in (turns or {}).items()} | rest
+
+
+def find_frozen(freezing: tuple[str, Freezing] | None, parameters: Any, *, ended: Collection[str] = ()) -> Frozen:
     """Finds what is frozen.
 
     Args:
         freezing: the member of the update set that freezes parameters, and its name.
         parameters: all parameters.
-        unfrozen: whether the freezing has ended.
+        ended: the turns that have ended.
     """
-    if freezing is None or unfrozen:
+    if freezing is None:
         return Frozen()
     name, member = freezing
     paths = list_paths(parameters)
@@ -46,6 +63,11 @@ def find_frozen(freezing: tuple[str, Freezing] | None, parameters: Any, *, unfro
         if len(frozen) in (0, len(paths)):
             which = "all parameters" if frozen else "no parameter"
             raise UserError(f"{part} chooses {which}. Choose others, or leave {name} out.")
+        turns: Mapping[str, str] = {}
+        if isinstance(member, FreezesInTurns):
+            turns = member.assign_turns(sorted(frozen))
+            check_paths(turns, sorted(frozen), f"{type(member).__name__}.assign_turns")
+    frozen = frozenset(path for path in frozen if turns.get(path, REST) not in ended)
     is_frozen: dict[tuple[str, ...], bool] = {}
     for path in paths:
         names = tuple(path.split("/"))

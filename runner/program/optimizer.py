@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from components.types import Grouping, Schedule, UserError
+from components.types import Group, Schedule, UserError
 from runner.config.check_schedule import MOMENTUM, describe_missing_momentum, find_momentum
 from runner.config.check_update import (
     UNMASKED_DECAYS,
@@ -21,7 +21,7 @@ from runner.config.check_update import (
 )
 from runner.errors import error_location
 from runner.program.parts import part_name
-from runner.program.returns import check_assigned, check_paths, check_step_of_optimizer, check_update
+from runner.program.returns import check_assigned, check_depths, check_paths, check_step_of_optimizer, check_update
 from runner.program.trees import join_keys, list_paths, merge, select
 from runner.program.update import Members
 from runner.signature.build import UnboundOptimizer, build
@@ -39,7 +39,7 @@ class OptimizerFactory:
         optimizer: the optimizer of the run.
         schedule: the schedule of the run.
         rates: (a schedule) -> the numbers for the optimizer at this step, among them `learning_rate`.
-        parameters: all parameters, or their shapes.
+        paths: the paths of all parameters, in the order in which the network uses them.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class OptimizerFactory:
         optimizer: UnboundOptimizer,
         schedule: Schedule,
         rates: Callable[[Schedule], Mapping[str, jax.Array]],
-        parameters: Any,
+        paths: Sequence[str],
     ) -> None:
         self._members, self._optimizer, self._schedule, self._rates = members, optimizer, schedule, rates
-        self._paths = list_paths(parameters)
+        self._paths = paths
         name, decay = members.decay or ("decay", build(DEFAULT_DECAY, {}))
         with error_location(f"update.{name}"):
             self._decaying = check_paths(decay.decays(self._paths), self._paths, f"{type(decay).__name__}.decays")
@@ -62,9 +62,8 @@ class OptimizerFactory:
         with error_location("optimizer"):
             optimizer, node = self._bind("optimizer", self._optimizer, numbers)
         nodes = [node]
-        if self._members.groups:
-            optimizer, of_groups = self._divide(*self._members.groups, optimizer)
-            nodes += of_groups
+        if self._members.groups or self._members.layers:
+            optimizer, nodes = self._divide(optimizer, node)
         if self._members.decay and all(nodes):
             _raise_first(find_unset_decays(self._members.decay[0], nodes))
         for name, around in self._members.around.items():
@@ -129,26 +128,66 @@ class OptimizerFactory:
         return jax.tree_util.tree_map_with_path(lambda keys, _: join_keys(keys) in self._decaying, tree)
 
     def _divide(
-        self, name: str, grouping: Grouping, default: optax.GradientTransformation
+        self, default: optax.GradientTransformation, node: Mapping[str, Any]
     ) -> tuple[optax.GradientTransformationExtraArgs, list[Mapping[str, Any]]]:
-        """The optimizer with those of the groups, and their nodes as in `_bind`."""
+        """The optimizer with those of the groups and layers, and their nodes as in `_bind`.
+
+        Args:
+            default: the optimizer of the run, and the node of that.
+            node: its node.
+        """
+        assigned, depths = self._assign_groups(), self._find_depths()
+        groups = self._members.groups[1].groups if self._members.groups else {}
+        keys = {path: (assigned[path], depths[path]) for path in self._paths}
+        optimizers, nodes = {DEFAULT_GROUP: default}, [node]
+        for group, depth in dict.fromkeys([*((name, 0) for name in groups), *sorted(keys.values())]):
+            if (group, depth) != (DEFAULT_GROUP, 0):
+                optimizers[_join(group, depth)], own = self._make(group, groups.get(group, {}), depth)
+                nodes.append(own)
+        return partition(optimizers, {path: _join(*key) for path, key in keys.items()}), nodes
+
+    def _assign_groups(self) -> Mapping[str, str]:
+        """The group of each parameter."""
+        if self._members.groups is None:
+            return dict.fromkeys(self._paths, DEFAULT_GROUP)
+        name, grouping = self._members.groups
         with error_location(f"update.{name}"):
             assigned = grouping.assign(self._paths)
             names = {DEFAULT_GROUP, *grouping.groups}
             check_assigned(assigned, self._paths, names, f"{type(grouping).__name__}.assign")
-        optimizers, nodes = {DEFAULT_GROUP: default}, []
-        for group_name, group in grouping.groups.items():
-            with error_location(f"update.{name}.{group_name}"):
-                schedule = group.get("schedule") or self._schedule
-                if schedule.plateau is not None and schedule is not self._schedule:
-                    raise UserError("the schedule reacts to a plateau, which only the schedule of the run can do.")
-                numbers = dict(self._rates(schedule))
-                numbers["learning_rate"] = numbers["learning_rate"] * jnp.asarray(group.get("rate", 1.0), jnp.float32)
-                optimizer = group.get("optimizer") or self._optimizer
-                key = f"update.{name}.{group_name}.optimizer" if group.get("optimizer") else "optimizer"
-                optimizers[group_name], node = self._bind(key, optimizer, numbers)
-                nodes.append(node)
-        return partition(optimizers, assigned), nodes
+        return assigned
+
+    def _find_depths(self) -> Mapping[str, int]:
+        """The depth of the layer of each parameter, if the learning rate depends on it, else 0."""
+        if self._members.layers is None:
+            return dict.fromkeys(self._paths, 0)
+        name, layers = self._members.layers
+        with error_location(f"update.{name}"):
+            depths = layers.depths(self._paths)
+            check_depths(depths, self._paths, f"{type(layers).__name__}.depths")
+        return depths
+
+    def _make(
+        self, name: str, group: Group | Mapping[str, Any], depth: int
+    ) -> tuple[optax.GradientTransformation, Mapping[str, Any]]:
+        """The optimizer of the layers of a group at a depth, and its node as in `_bind`."""
+        grouping = "" if self._members.groups is None else f"update.{self._members.groups[0]}.{name}"
+        with error_location(grouping or "optimizer"):
+            schedule = group.get("schedule") or self._schedule
+            if schedule.plateau is not None and schedule is not self._schedule:
+                raise UserError("the schedule reacts to a plateau, which only the schedule of the run can do.")
+            numbers = dict(self._rates(schedule))
+            factor = jnp.asarray(group.get("rate", 1.0), jnp.float32)
+            if self._members.layers is not None and depth:
+                factor *= jnp.asarray(self._members.layers[1].factor(depth), jnp.float32)
+            numbers["learning_rate"] = numbers["learning_rate"] * factor
+            key = f"{grouping}.optimizer" if group.get("optimizer") else "optimizer"
+            return self._bind(key, group.get("optimizer") or self._optimizer, numbers)
+
+
+def _join(group: str, depth: int) -> str:
+    """The name of the part of the optimizer for the layers of a group at a depth."""
+    return f"{group}:{depth}" if depth else group
 
 
 def _name_momentum(target: str, numbers: Mapping[str, Any]) -> Mapping[str, Any]:

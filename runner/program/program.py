@@ -41,7 +41,7 @@ from runner.program.optimizer import OptimizerFactory, average_schedule_free, fi
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
 from runner.program.state import RateInputs, TrainState
-from runner.program.trees import carry_over, copy_containers, merge
+from runner.program.trees import carry_over, copy_containers, list_in_order, list_paths, merge
 from runner.program.update import (
     Members,
     apply_after,
@@ -70,12 +70,15 @@ class Program:
 
     Attributes:
         is_compiled: whether the functions are compiled.
+        parameter_order: the position of each parameter, by path, in the order in which the network uses them. `init`
+            fills it, also where it is only traced.
         forward: the forward pass, uncompiled.
         init: (program inputs, data, rows) -> the state before the first step.
         restart: (program inputs, state) -> the state before the first step, for the parameters of another state.
-        unfreeze: (program inputs, state) -> the state with which all parameters are trained.
-        train: (program inputs, state, data, rows, step count, rate inputs, unfrozen) -> the state after these steps,
-            and the metric sums over them. `unfrozen` is static: whether `unfreeze` has returned the state.
+        unfreeze: (program inputs, state, ended) -> the state with which the parameters of some turns are trained.
+            `ended` is static: the names of these turns, a sorted tuple.
+        train: (program inputs, state, data, rows, step count, rate inputs, ended) -> the state after these steps, and
+            the metric sums over them. `ended` is the last one with which `unfreeze` has returned the state.
         evaluate: (program inputs, parameters, model state, data, rows, mask, number of the batch) -> the metric sums
             over the rows, and the outputs for each row, without those of targets that are images. One more argument
             may be samples of the same rows, as `sample` returns them: the outputs are then their mean.
@@ -98,6 +101,7 @@ class Program:
     ) -> None:
         self.static_config = static_config
         self.features = features
+        self.parameter_order: Mapping[str, int] = {}
         # The arrays of `device` and `init_only` are arguments of the functions. If they stayed here, they would be
         # compiled in.
         self._constants = {name: constant._replace(device={}, init_only={}) for name, constant in constants.items()}
@@ -105,8 +109,8 @@ class Program:
         jit: Callable[..., Any] = jax.jit if compiled else run_uncompiled
         self.init = jit(self._init)
         self.restart = jit(self._restart)
-        self.unfreeze = jit(self._unfreeze, donate_argnums=1)
-        self.train = jit(self._train, donate_argnums=1, static_argnames="unfrozen", compiler_options=training_options())
+        self.unfreeze = jit(self._unfreeze, donate_argnums=1, static_argnames="ended")
+        self.train = jit(self._train, donate_argnums=1, static_argnames="ended", compiler_options=training_options())
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
         self.sample = jit(self._sample)
@@ -137,18 +141,18 @@ class Program:
         return list_numbers(self._layers) if self.is_compiled else ()
 
     def state_shapes(
-        self, program_inputs: ProgramInputs, data: Any, rows: Any, *, unfrozen: bool = False
+        self, program_inputs: ProgramInputs, data: Any, rows: Any, *, ended: tuple[str, ...] = ()
     ) -> TrainState:
         """The training state, with shapes and dtypes in place of arrays.
 
         Args:
             program_inputs: as `init` gets them, and so are `data` and `rows`.
-            unfrozen: whether it is the state with which all parameters are trained.
+            ended: the turns whose parameters are unfrozen.
         """
 
         def make_state(program_inputs: ProgramInputs, data: Any, rows: Any) -> TrainState:
             state: TrainState = self.init(program_inputs, data, rows)
-            return self.unfreeze(program_inputs, state) if unfrozen else state
+            return self.unfreeze(program_inputs, state, ended) if ended else state
 
         if self.is_compiled:
             shapes: TrainState = jax.eval_shape(make_state, program_inputs, data, rows)
@@ -183,19 +187,23 @@ class Program:
             check_shapes(variables)
         model_state = dict(variables)
         parameters = model_state.pop("params", {})
-        return self._start(program_inputs, parameters, model_state, unfrozen=False)
+        # Flax creates parameters where they are used. JAX sorts them at the end of a compiled function.
+        self.parameter_order = {path: position for position, path in enumerate(list_in_order(parameters))}
+        return self._start(program_inputs, parameters, model_state)
 
     def _restart(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
         """The state before the first step, with the parameters and the model state of another state."""
-        return self._start(program_inputs, state.parameters, state.model_state, unfrozen=False)
+        return self._start(program_inputs, state.parameters, state.model_state)
 
-    def _start(self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, *, unfrozen: bool) -> TrainState:
+    def _start(
+        self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, ended: tuple[str, ...] = ()
+    ) -> TrainState:
         """The state before the first step, for the initial values of the model."""
         members = build_members(self.static_config["update"], program_inputs.numbers)
         # The initial optimizer state doesn't depend on the rate.
         rate_inputs = RateInputs(jnp.int32(1), jnp.int32(1), jnp.float32(1))
         optimizer, _ = self._build_optimizer(program_inputs, members, parameters, jnp.int32(0), rate_inputs)
-        free, _ = split(parameters, find_frozen(members.freeze, parameters, unfrozen=unfrozen))
+        free, _ = split(parameters, find_frozen(members.freeze, parameters, ended=ended))
         # Optax's L-BFGS starts with weakly typed arrays. With these, the second step would be compiled again.
         optimizer_state = jax.tree.map(
             lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), optimizer.init(free)
@@ -209,12 +217,12 @@ class Program:
         update_state = init_update_state(members, {"params": parameters, **model_state})
         return TrainState(parameters, model_state, optimizer_state, jnp.int32(0), jnp.int32(-1), update_state)
 
-    def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState) -> TrainState:
-        """The state with which all parameters are trained. Those that were frozen get a fresh optimizer state.
+    def _unfreeze(self, program_inputs: ProgramInputs, state: TrainState, ended: tuple[str, ...]) -> TrainState:
+        """The state with which the parameters of some turns are trained. Those new to it get a fresh optimizer state.
 
         So do all parameters in states with something for all of them, such as a counter of steps.
         """
-        fresh = self._start(program_inputs, state.parameters, state.model_state, unfrozen=True)
+        fresh = self._start(program_inputs, state.parameters, state.model_state, ended)
         return state._replace(
             optimizer_state=carry_over(fresh.optimizer_state, state.optimizer_state, is_whole=is_joint)
         )
@@ -227,7 +235,7 @@ class Program:
         rows: jax.Array,
         step_count: jax.Array,
         rate_inputs: RateInputs,
-        unfrozen: bool = False,
+        ended: tuple[str, ...] = (),
     ) -> tuple[TrainState, StepSums]:
         """Takes `step_count` steps. Step i sees the examples `rows[i]`; rows is int32 (steps, B).
 
@@ -235,7 +243,7 @@ class Program:
         """
 
         def step(state: TrainState, rows: jax.Array) -> tuple[TrainState, StepSums]:
-            return self._step(program_inputs, state, take_examples(data, rows), rate_inputs, unfrozen=unfrozen)
+            return self._step(program_inputs, state, take_examples(data, rows), rate_inputs, ended=ended)
 
         if rows.shape[0] == 1:
             return step(state, rows[0])
@@ -258,11 +266,11 @@ class Program:
         encoded: Any,
         rate_inputs: RateInputs,
         *,
-        unfrozen: bool,
+        ended: tuple[str, ...],
     ) -> tuple[TrainState, StepSums]:
         """Takes one step on encoded examples. Returns the new state, and the metric sums."""
         parts = self.build_parts(program_inputs)
-        frozen = find_frozen(parts.members.freeze, state.parameters, unfrozen=unfrozen)
+        frozen = find_frozen(parts.members.freeze, state.parameters, ended=ended)
         free, frozen_parameters = split(state.parameters, frozen)
 
         def forward_pass(free: Any, model_state: Any, encoded: Any, number: Any) -> tuple[Batch, Output, Any]:
@@ -474,7 +482,8 @@ class Program:
 
         schedule = self.build_schedule(program_inputs)
         optimizer = build(self.static_config["optimizer"], program_inputs.numbers, SCHEMA["optimizer"])
-        return OptimizerFactory(members, optimizer, schedule, rates, parameters).build()
+        paths = sorted(list_paths(parameters), key=self.parameter_order.__getitem__)
+        return OptimizerFactory(members, optimizer, schedule, rates, paths).build()
 
 
 def _check_sizes(node: Any) -> None:

@@ -331,6 +331,23 @@ def check_assigned(assigned: Any, paths: Sequence[str], groups: Collection[str],
             raise UserError(f"{part} returns the group {assigned[path]!r} for {path}. Allowed: {names}.")
 
 
+def check_depths(depths: Any, paths: Sequence[str], part: str) -> None:
+    """Raises UserError unless `depths` of an update returns a whole number, 0 or more, for each parameter.
+
+    Args:
+        depths: the value that it returned.
+        paths: the paths of all parameters.
+        part: the name of the method, for the message.
+    """
+    if not isinstance(depths, Mapping):
+        raise UserError(f"{part} returns {_describe(depths)}. It must return the depth of each path.")
+    check_paths(depths, paths, part)
+    for path in paths:
+        depth = depths.get(path)
+        if not isinstance(depth, int) or depth < 0:
+            raise UserError(f"{part} returns the depth {depth!r} for {path}. It must return a whole number, 0 or more.")
+
+
 def check_same_shapes(changed: Any, tree: Any, part: str) -> None:
     """Raises UserError unless a part returns a tree of the same structure, shapes and dtypes as it got.
 

@@ -23,6 +23,13 @@ def list_paths(tree: Any) -> list[str]:
     return [join_keys(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
+def list_in_order(tree: Any, prefix: str = "") -> list[str]:
+    """The same in the order of the dictionaries. JAX sorts them: `list_paths` returns sorted paths."""
+    if not isinstance(tree, Mapping):
+        return [prefix.removesuffix("/")]
+    return [path for name, branch in tree.items() for path in list_in_order(branch, f"{prefix}{name}/")]
+
+
 def list_changed(function: Callable[[Any], Any], tree: Any) -> set[str]:
     """The paths of the arrays that a function of nested dictionaries doesn't return as they are.
 

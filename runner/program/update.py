@@ -15,6 +15,7 @@ from components.types import (
     BeforeEvaluation,
     BeforeOptimizer,
     Decaying,
+    DecayingRates,
     Freezing,
     Grouping,
     Skipping,
@@ -39,6 +40,7 @@ class Members(NamedTuple):
         freeze: the member that freezes parameters.
         skip: the member that skips bad steps.
         groups: the member that divides the parameters into groups.
+        layers: the member that scales the learning rates by the depth of layers.
         decay: the member that chooses the parameters with weight decay. None: kernels and embeddings decay.
         before: members that change the gradients, by name.
         around: members that wrap the optimizer, by name.
@@ -49,6 +51,7 @@ class Members(NamedTuple):
     freeze: tuple[str, Freezing] | None
     skip: tuple[str, Skipping] | None
     groups: tuple[str, Grouping] | None
+    layers: tuple[str, DecayingRates] | None
     decay: tuple[str, Decaying] | None
     before: Mapping[str, BeforeOptimizer]
     around: Mapping[str, AroundOptimizer]
@@ -72,6 +75,7 @@ def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Memb
         freeze=_find_only(Freezing, ordered),
         skip=_find_only(Skipping, ordered),
         groups=_find_only(Grouping, ordered),
+        layers=_find_only(DecayingRates, ordered),
         decay=_find_only(Decaying, ordered),
         before=_find_all(BeforeOptimizer, ordered),
         around=_find_all(AroundOptimizer, ordered),

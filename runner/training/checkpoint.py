@@ -118,14 +118,14 @@ class CheckpointFiles:
         self._writer.shutdown()
 
     def load(
-        self, state_shapes: Any, weights_shapes: Any, later_shapes: Any = None
+        self, state_shapes: Any, weights_shapes: Any, later_shapes: Sequence[Any] = ()
     ) -> tuple[Checkpoint | None, list[str]]:
         """Loads the newest undamaged checkpoint. Renames damaged files, and removes files that nothing needs.
 
         Args:
             state_shapes: the training state, with shapes and dtypes in place of arrays.
             weights_shapes: the best weights, with shapes and dtypes in place of arrays.
-            later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
+            later_shapes: the training states after frozen parameters are unfrozen.
 
         Returns:
             The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
@@ -133,7 +133,7 @@ class CheckpointFiles:
         Raises:
             UserError: the checkpoint is of another model.
         """
-        shapes = state_shapes, later_shapes
+        shapes = state_shapes, *later_shapes
         checkpoint, faults, warnings = _read_newest(_state_paths(self.folder), shapes, weights_shapes)
         damaged = {path for fault in faults for path in fault.paths}
         if checkpoint is not None:
@@ -159,7 +159,7 @@ class CheckpointFiles:
 
 
 def load_newest_checkpoint(
-    folder: Path, state_shapes: Any, weights_shapes: Any, later_shapes: Any = None
+    folder: Path, state_shapes: Any, weights_shapes: Any, later_shapes: Sequence[Any] = ()
 ) -> tuple[Checkpoint | None, list[str]]:
     """Reads the newest undamaged checkpoint of a folder, without a change to any file. The run may still train.
 
@@ -167,7 +167,7 @@ def load_newest_checkpoint(
         folder: the folder of the checkpoints, in the run folder.
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         weights_shapes: the best weights, with shapes and dtypes in place of arrays.
-        later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
+        later_shapes: the training states after frozen parameters are unfrozen.
 
     Returns:
         The checkpoint (None: there is no undamaged one), and warnings about damaged ones.
@@ -175,7 +175,7 @@ def load_newest_checkpoint(
     Raises:
         UserError: the checkpoint is of another model.
     """
-    shapes = state_shapes, later_shapes
+    shapes = state_shapes, *later_shapes
     checkpoint, faults, warnings = _read_newest(_state_paths(folder), shapes, weights_shapes)
     for path in reversed(_best_paths(folder)) if checkpoint is None else ():
         try:
@@ -253,11 +253,11 @@ class _DamagedCheckpoint(Exception):
 
 
 def _read_newest(
-    state_paths: Sequence[Path], state_shapes: tuple[Any, Any], weights_shapes: Any
+    state_paths: Sequence[Path], state_shapes: Sequence[Any], weights_shapes: Any
 ) -> tuple[Checkpoint | None, list[_DamagedCheckpoint], list[str]]:
     """Reads the newest undamaged checkpoint. Returns it, the errors of damaged newer ones, and other warnings.
 
-    `state_shapes` are the shapes before and after frozen parameters are unfrozen.
+    `state_shapes` are the shapes before and after each step at which frozen parameters are unfrozen.
     """
     faults: list[_DamagedCheckpoint] = []
     for path in reversed(state_paths):
@@ -270,7 +270,7 @@ def _read_newest(
     return None, faults, []
 
 
-def _read_checkpoint(state_path: Path, state_shapes: tuple[Any, Any], weights_shapes: Any) -> tuple[Checkpoint, bool]:
+def _read_checkpoint(state_path: Path, state_shapes: Sequence[Any], weights_shapes: Any) -> tuple[Checkpoint, bool]:
     """Reads the two files of a checkpoint. Returns it, and whether it has digests, which prove it undamaged.
 
     Raises:
@@ -286,9 +286,8 @@ def _read_checkpoint(state_path: Path, state_shapes: tuple[Any, Any], weights_sh
             reason = f"{best_path} holds other weights than the checkpoint was saved with"
             raise _DamagedCheckpoint(state_path, best_path, reason)
         best = to_tree(weights.arrays, weights_shapes, best_path)
-    shapes, later_shapes = state_shapes
-    if later_shapes is not None and _leaves_by_name(later_shapes).keys() == state.arrays.keys():
-        shapes = later_shapes
+    fitting = (shapes for shapes in state_shapes if _leaves_by_name(shapes).keys() == state.arrays.keys())
+    shapes = next(fitting, state_shapes[0])
     return Checkpoint(to_tree(state.arrays, shapes, state_path), best, state.meta), state.digest is not None
 
 

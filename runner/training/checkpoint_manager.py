@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -43,13 +43,13 @@ class CheckpointManager:
         self._outbox = Outbox(self.folder)
 
     def load(
-        self, state_shapes: TrainState, later_shapes: TrainState | None = None
+        self, state_shapes: TrainState, later_shapes: Sequence[TrainState] = ()
     ) -> tuple[TrainerState | None, list[str]]:
         """Loads the newest undamaged checkpoint, and removes the points that it doesn't cover.
 
         Args:
             state_shapes: the training state, with shapes and dtypes in place of arrays.
-            later_shapes: the training state after frozen parameters are unfrozen. None: this never happens.
+            later_shapes: the training states after frozen parameters are unfrozen.
 
         Returns:
             The state of the trainer (None: there is no checkpoint), and warnings about damaged checkpoints.

@@ -33,9 +33,9 @@ def trace_calls(evaluator: Evaluator, train_arguments: tuple[Any, ...]) -> list[
     program, data = evaluator.program, evaluator.data
     if program.is_compiled:
         _, sums = jax.eval_shape(program.train, *train_arguments)
-    else:  # `unfrozen` is not static by itself
-        *arguments, unfrozen = train_arguments
-        _, sums = jax.eval_shape(lambda *traced: program.train(*traced, unfrozen), *arguments)
+    else:  # `ended` is not static by itself
+        *arguments, ended = train_arguments
+        _, sums = jax.eval_shape(lambda *traced: program.train(*traced, ended), *arguments)
     names = list_metric_names(sums, "train", evaluator.loss_weights)
     split = next((name for name in ("valid", "test") if name in data.splits), None)
     if split is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -36,7 +37,7 @@ class StepPlan:
         steps_per_epoch: the number of steps in an epoch.
         total_steps: the number of steps of the whole run.
         evaluation_interval: the number of steps between two evaluations.
-        frozen_until: how long some parameters are frozen. None: always, or none are.
+        turns: how long parameters are frozen that don't stay so, by the name of their turn.
         schedule_length: what the schedule spans. None: the whole run.
         extensions: the earlier ends of a run that was extended, in the order of time.
     """
@@ -44,23 +45,28 @@ class StepPlan:
     steps_per_epoch: int
     total_steps: int
     evaluation_interval: int
-    frozen_until: Duration | None
+    turns: Mapping[str, Duration]
     schedule_length: Duration | None = None
     extensions: tuple[Extension, ...] = ()
 
     @cached_property
-    def unfreeze_step(self) -> int | None:
-        """The step before which all parameters are unfrozen. None: never.
+    def unfreeze_steps(self) -> dict[str, int]:
+        """The step before which the parameters of each turn are unfrozen.
 
         If it depends on the length of a run that was extended, the first length counts with which it was reached.
         """
-        if self.frozen_until is None:
-            return None
+        return {name: self._find_unfreeze_step(until) for name, until in self.turns.items()}
+
+    def _find_unfreeze_step(self, until: Duration) -> int:
         for end in sorted(self.extensions, key=lambda end: end.step):
-            step = self.count_steps(self.frozen_until, end.total_steps)
+            step = self.count_steps(until, end.total_steps)
             if step < end.step:
                 return step
-        return self.count_steps(self.frozen_until, self.total_steps)
+        return self.count_steps(until, self.total_steps)
+
+    def ended_turns(self, step: int) -> tuple[str, ...]:
+        """The turns whose parameters the step after `step` trains, sorted."""
+        return tuple(sorted(name for name, end in self.unfreeze_steps.items() if end <= step))
 
     def count_steps(self, duration: Duration, total_steps: int) -> int:
         """The number of steps of a duration in a run of `total_steps`."""
@@ -74,7 +80,7 @@ class StepPlan:
 
     def next_change(self, step: int) -> int:
         """The first step after `step` at which a dispatch must end: parameters are unfrozen, or the rates change."""
-        changes = [self.total_steps, self.unfreeze_step or 0, *(end.step for end in self.extensions)]
+        changes = [self.total_steps, *self.unfreeze_steps.values(), *(end.step for end in self.extensions)]
         return min(change for change in changes if change > step)
 
     def total_steps_at(self, step: int) -> int:

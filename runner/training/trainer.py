@@ -24,6 +24,7 @@ from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
+from runner.program.freeze import list_turns
 from runner.program.initial_weights import find_initial_weights, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
@@ -66,7 +67,7 @@ class Trainer(Evaluator):
     Attributes:
         state_shapes: the training state, with shapes and dtypes in place of arrays.
         order: the order of the training examples.
-        unfrozen_shapes: the training state after the frozen parameters are unfrozen. None: this never happens.
+        later_shapes: the training state after each step at which frozen parameters are unfrozen.
         schedule: the schedule of the run.
         weights_source: the part that gives the initial weights. None: they are random, or those of a checkpoint.
         initial_weights: what it gives, a subtree of the variables of the model.
@@ -99,7 +100,7 @@ class Trainer(Evaluator):
             steps_per_epoch=steps_per_epoch,
             total_steps=training.total_steps(rows),
             evaluation_interval=training.evaluate_steps or steps_per_epoch,
-            frozen_until=None if freeze is None else freeze[1].until,
+            turns=list_turns(freeze),
             schedule_length=training.schedule_length,
         )
         self.state_shapes = program.state_shapes(*self._init_arguments())
@@ -112,9 +113,8 @@ class Trainer(Evaluator):
                 labels=training.batch_size * self._count_labels(),
                 gathered_bytes=training.batch_size * self.batches.gathered_bytes(data.splits["train"]),
             )
-        self.unfrozen_shapes: TrainState | None = None
-        if self.plan.unfreeze_step is not None:
-            self.unfrozen_shapes = program.state_shapes(*self._init_arguments(), unfrozen=True)
+        phases = dict.fromkeys(map(self.plan.ended_turns, sorted(self.plan.unfreeze_steps.values())))
+        self.later_shapes = tuple(program.state_shapes(*self._init_arguments(), ended=ended) for ended in phases)
         self.weights_source: Weights | None = None
         self.initial_weights: Mapping[str, Any] = {}
         cumulative = accumulate_weights(training, data, self.data_targets, self._load_training_column)
@@ -194,9 +194,9 @@ class Trainer(Evaluator):
         """The first chunk of rows, and the arguments of `program.train` for it, with shapes for the state."""
         chunk = next(iter(self.batches.chunks(rows, self.training.batch_size, self.steps_per_dispatch)))
         step_count, rate_inputs = np.int32(chunk.steps), self.rate_inputs(0, 1.0)
-        # `unfrozen` is among the arguments as in `_dispatch`: JAX compiles again where a default was left out.
-        examples, unfrozen = (chunk.data, chunk.rows), False
-        return chunk, (self.program_inputs, self.state_shapes, *examples, step_count, rate_inputs, unfrozen)
+        # `ended` is among the arguments as in `_dispatch`: JAX compiles again where a default was left out.
+        examples, ended = (chunk.data, chunk.rows), ()
+        return chunk, (self.program_inputs, self.state_shapes, *examples, step_count, rate_inputs, ended)
 
     def _trace_last_batch(self) -> None:
         """Traces a step of an epoch's last batch if that or a microbatch of it is a single example, which some layers
@@ -389,13 +389,13 @@ class Trainer(Evaluator):
         rate_inputs = self.rate_inputs(trainer_state.step, trainer_state.monitor.scale)
         step_count = np.int32(chunk.steps)
         compiling_before = self.timings.compiling
-        if trainer_state.step == self.plan.unfreeze_step:
+        ended = self.plan.ended_turns(trainer_state.step)
+        if trainer_state.step in self.plan.unfreeze_steps.values():
             with self.show_compilation("the unfreezing of parameters"):
-                trainer_state.train_state = self.program.unfreeze(self.program_inputs, trainer_state.train_state)
-        unfrozen = self.plan.unfreeze_step is not None and trainer_state.step >= self.plan.unfreeze_step
+                trainer_state.train_state = self.program.unfreeze(self.program_inputs, trainer_state.train_state, ended)
         state = trainer_state.train_state
-        arguments = self.program_inputs, state, chunk.data, chunk.rows, step_count, rate_inputs, unfrozen
-        self.compile_function(UNFROZEN_STEP if unfrozen else TRAINING_STEP, self.program.train, chunk, *arguments)
+        arguments = self.program_inputs, state, chunk.data, chunk.rows, step_count, rate_inputs, ended
+        self.compile_function(UNFROZEN_STEP if ended else TRAINING_STEP, self.program.train, chunk, *arguments)
         self.timings.training -= self.timings.compiling - compiling_before
         trainer_state.train_state, sums = self.program.train(*arguments)
         trainer_state.step += chunk.steps

@@ -51,7 +51,7 @@ class Session:
             rows = batch_rows(int(self.state.step))[None]
             rates = RateInputs(np.int32(STEPS), np.int32(STEPS), np.float32(plateau))
             self.state, sums = self.trainer.program.train(
-                self.inputs, self.state, data, rows, np.int32(1), rates, unfrozen
+                self.inputs, self.state, data, rows, np.int32(1), rates, ("",) if unfrozen else ()
             )
             self.sums.append(jax.device_get(sums))
         state: TrainState = jax.device_get(self.state)

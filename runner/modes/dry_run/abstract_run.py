@@ -72,7 +72,7 @@ class AbstractRun:
 
     def split(self, parameters: Any) -> tuple[Any, Any]:
         """The parameters that the first step trains, and those that are frozen."""
-        return split(parameters, find_frozen(self.trainer.parts.members.freeze, parameters, unfrozen=False))
+        return split(parameters, find_frozen(self.trainer.parts.members.freeze, parameters))
 
     def _build_parts(self) -> BuiltParts:
         return self.trainer.program.build_parts(self.trainer.program_inputs)

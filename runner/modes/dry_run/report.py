@@ -99,6 +99,8 @@ def print_dry_run(config: Config) -> Config:
         page.print_section(title, numbers, heading=heading)
     title = f"layers: outputs of {batch_size} examples, multiply-adds of one example, forward pass in training"
     page.print_section(title, tables.layer_rows(layers, run), heading=tables.LAYER_HEADING, right=(3, 4, 5))
+    if rates := [*tables.rate_rows(run)]:
+        page.print_section("learning rates of the layers", rates, heading=tables.RATE_HEADING, right=(1,))
     memory = estimate_memory(run, layers)
     page.print_section("memory estimated from shapes", tables.memory_rows(memory, run), right=(1,))
     evaluation_work = sum(layer.multiply_adds for layer in layers) * run.trainer.evaluation_batch_size / batch_size

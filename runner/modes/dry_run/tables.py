@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from components.closest import join_names
 from components.types import Batch, MultiHot, OperationsSummary
 from runner.data.encode import target_column
 from runner.data.padding import measure_lists
@@ -25,6 +26,7 @@ from runner.training.trainer import Trainer
 LAYER_HEADING = ("layer", "type", "output", "parameters", "multiply-adds", "output bytes")
 INPUT_HEADING = ("", "as the model gets it", "as the host sends it")
 LEVELS, CURVE_WIDTH = "▁▂▃▄▅▆▇█", 41  # 41 points have the quarters of the run among them
+RATE_HEADING = ("depth", "factor", "modules")
 OPERATION_HEADING = ("operation", "rows", "time", "columns")
 
 
@@ -100,6 +102,28 @@ def layer_rows(layers: Sequence[LayerCall], run: AbstractRun) -> Iterator[Row]:
     if run.trainer.parts.members.freeze is not None:
         free, _ = run.split(run.state_shapes.parameters)
         yield "trained, the others are frozen", "", "", f"{count_elements(free):,}", "", ""
+
+
+def rate_rows(run: AbstractRun) -> Iterator[Row]:
+    """The factor of the learning rate of the layers at each depth, if it depends on that: the head comes first."""
+    if run.trainer.parts.members.layers is None:
+        return
+    _, member = run.trainer.parts.members.layers
+    order = run.trainer.program.parameter_order
+    depths = member.depths(sorted(order, key=order.__getitem__))
+    for depth in sorted({*depths.values()}):
+        names = dict.fromkeys(_find_module(path, depths) for path in depths if depths[path] == depth)
+        yield str(depth), format_number(float(member.factor(depth))), join_names(names)
+
+
+def _find_module(path: str, depths: Mapping[str, int]) -> str:
+    """The outermost module around a parameter whose parameters all have its depth."""
+    names = path.split("/")
+    for count in range(1, len(names)):
+        module = "/".join(names[:count])
+        if all(depths[other] == depths[path] for other in depths if other.startswith(f"{module}/")):
+            return module
+    return path
 
 
 def memory_rows(memory: MemoryEstimate, run: AbstractRun) -> Iterator[Row]:

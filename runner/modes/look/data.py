@@ -17,7 +17,8 @@ from runner.data.training_order import TrainingOrder
 from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.open_folder import create_mode_folder
-from runner.execution.prepare import limit_batches, load_data
+from runner.execution.prepare import limit_batches
+from runner.execution.run_data import load_data
 from runner.execution.weights_needs import with_weights_needs
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import GRID_COLUMNS, draw_class_balance, draw_image_grid, draw_target_histograms

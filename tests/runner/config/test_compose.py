@@ -59,6 +59,7 @@ def needs_numbers(node: Mapping[str, Any]) -> bool:
 REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "examples=windows": ["examples.size=24"],
     "data=csv": ["feature=image", "data.path=table.csv"],
+    "data=features": ["feature=features", "data.run=outputs/teacher"],
     "data=mixed": ["feature=image", "data.sources={a: digits}"],
     "data=generator": ["feature=image", "data.function=jax.nn.relu"],
     "data=images": ["feature=image", "data.path=images"],
@@ -77,8 +78,11 @@ REQUIRED_OVERRIDES = {  # that an option needs in addition to its choice
     "teacher=run": ["loss=distillation", "teacher.run=outputs/teacher"],
     "weights=run": ["weights.run=outputs/teacher"],
     "weights=joined": ["weights.sources={body: {option: run, run: outputs/teacher}}"],
-    "experiment=fashion_mnist_from_pairs": ["weights.run=outputs/teacher"],
-    "experiment=pretraining": ["weights.run=outputs/teacher"],
+    **{
+        f"experiment={name}": ["weights.run=outputs/teacher"]
+        for name in ("fashion_mnist_from_pairs", "pretraining", "transfer_digits_reuse")
+    },
+    "experiment=transfer_digits_cached": ["data.run=outputs/teacher"],
     "weights=safetensors": ["weights.path=resnet18.safetensors"],
     "architecture=image_columns": ["feature.inputs.columns=[image]"],
     "architecture=wide_deep": ["feature=california_housing_wide_deep", *OF_NUMBERS],

@@ -10,7 +10,7 @@ import pytest
 from components.types import UserError
 from runner.config.compose import compose
 from runner.display.progress import make_progress
-from runner.execution.prepare import load_data
+from runner.execution.run_data import load_data
 
 pytestmark = pytest.mark.usefixtures("in_empty_folder")
 QUICK = ("quiet=true", "tracking=none", "architecture=mlp", "loss=mse", "metric=[rmse]")

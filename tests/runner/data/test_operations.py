@@ -16,7 +16,7 @@ from runner.config.compose import compose
 from runner.data.load import Data
 from runner.data.operations import operate_new_rows
 from runner.display.progress import make_progress
-from runner.execution.prepare import load_data
+from runner.execution.run_data import load_data
 from runner.signature.operations import build_operations, operate
 from tests.helpers.operations import list_rows
 from tests.runner.config.test_compose import FIELDS_OF_OPERATIONS

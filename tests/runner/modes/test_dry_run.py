@@ -104,7 +104,7 @@ def test_an_input_that_an_augmentation_adds_is_listed(
 @pytest.mark.usefixtures("without_compiling")
 def test_frozen_parameters_have_no_gradients(capsys: pytest.CaptureFixture[str]) -> None:
     kept = []
-    for words in ([], ["update=[freeze]", "update.freeze.until=2ep"]):
+    for words in ([], ["update=[freeze,layer_decay]", "update.freeze.until=2ep"]):
         assert main(["mode=dry_run", *MLP, *words]) == 1
         out, err = capsys.readouterr()
         sections = read_sections(out)
@@ -114,6 +114,8 @@ def test_frozen_parameters_have_no_gradients(capsys: pytest.CaptureFixture[str])
     assert sections["layers"][-1].split() == ["trained,", "the", "others", "are", "frozen", "650"]
     assert sizes["parameters"] == "35.9 kB"
     assert sizes["gradients"] == "2.6 kB"
+    rates = [re.split(" {2,}", line.strip()) for line in sections["learning rates of the layers"][1:]]
+    assert rates[:2] == [["0", "1", "architecture/head"], ["1", "0.8", "architecture/dense_1"]]
     assert kept[0] != kept[1], "the layers below the head keep nothing for the backward pass"
     assert "update.freeze: 650 of 8,970 parameters are trained until 2ep: architecture/head/bias, architecture/h" in err
 

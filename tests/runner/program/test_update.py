@@ -110,6 +110,14 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
         ["update=[groups]", f"update.groups.body={{{BODY}, rate: 0.1}}", "optimizer.momentum=0.9"],
         groups(body=optax.sgd(0.01, momentum=0.9), default=optax.sgd(0.1, momentum=0.9)),
     ),
+    "layer_decay": (
+        ["update=[layer_decay]", "update.layer_decay.rate=0.2", "optimizer.momentum=0.9"],
+        groups(body=optax.sgd(0.02, momentum=0.9), default=optax.sgd(0.1, momentum=0.9)),
+    ),
+    "layer_decay in a group": (
+        ["update=[layer_decay,groups]", f"update.groups.body={{{BODY}, optimizer: sgd, rate: 0.5}}"],
+        groups(body=optax.sgd(0.04), default=optax.sgd(0.1)),
+    ),
     "groups, an optimizer": (
         [
             "update=[groups]",
@@ -174,7 +182,7 @@ OPTAX: dict[str, tuple[list[str], Any]] = {  # by case, the overrides and what O
 }
 
 
-QUICK = {"novograd with a decay of kernels"}
+QUICK = {"novograd with a decay of kernels", "layer_decay in a group"}
 
 
 @pytest.mark.optax
@@ -185,6 +193,18 @@ def test_twenty_steps_equal_optax(case: str) -> None:
     *_, expected = reference(jax.device_get(session.state.parameters), optimizer)
     tolerance = {"atol": 1e-5} if "decay" in case else {}  # Adam amplifies the rounding of gradients near zero
     assert_close(session.step(STEPS, plateau=0.5).parameters, expected, **tolerance)
+
+
+@pytest.mark.optax
+def test_the_depth_follows_the_order_of_the_layers_and_not_of_their_names() -> None:
+    """`dense_10` comes before `dense_2` in the alphabet."""
+    session = Session(
+        "optimizer=sgd", "optimizer.momentum=0.9", "update=[layer_decay]", f"architecture.widths={[2] * 11}"
+    )
+    for depth in range(1, 12):
+        names = leaf_names(session.state.optimizer_state[f"default:{depth}"])
+        assert names
+        assert all(f"'dense_{11 - depth}'" in name for name in names)
 
 
 @pytest.mark.optax
@@ -262,9 +282,9 @@ def test_frozen_parameters_have_no_optimizer_state_and_do_not_change() -> None:
 def test_unfreezing_keeps_the_state_of_the_optimizer() -> None:
     session = Session("optimizer=sgd", "optimizer.momentum=0.9", "update=[freeze,ema]", "update.freeze.until=1ep")
     frozen = session.step(3)
-    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state, ("",))
     unfrozen = jax.device_get(session.state)
-    assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.unfrozen_shapes)
+    assert jax.tree.structure(unfrozen) == jax.tree.structure(session.trainer.later_shapes[0])
     trace = unfrozen.optimizer_state[0].trace["architecture"]
     jax.tree.map(np.testing.assert_array_equal, trace["head"], frozen.optimizer_state[0].trace["architecture"]["head"])
     assert not any(leaf.any() for leaf in jax.tree.leaves(trace["dense_0"]))
@@ -377,7 +397,7 @@ def test_lbfgs_loses_no_step_at_the_unfreezing() -> None:
     words = ("optimizer=lbfgs", "update=[freeze]", "update.freeze.until=1ep", "learning_rate=0.5")
     session = Session(*words)
     parameters = jax.device_get(session.step(3).parameters)
-    session.state = session.trainer.program.unfreeze(session.inputs, session.state)
+    session.state = session.trainer.program.unfreeze(session.inputs, session.state, ("",))
     objective, optimizer = next(itertools.islice(iterate_objectives(), 3, None)), optax.lbfgs(0.5)
     value, gradients = jax.value_and_grad(objective)(parameters)
     extra = {"value": value, "grad": gradients, "value_fn": objective}

@@ -16,7 +16,7 @@ from runner.config.config import Config
 from runner.data.load import Data
 from runner.display.progress import make_progress
 from runner.errors import ConfigError
-from runner.execution.prepare import load_data
+from runner.execution.run_data import load_data
 from runner.suggest.suggestions import ROWS as ROWS_AFTER
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
