@@ -113,14 +113,14 @@ def _check_same_columns(run: FinishedRun, data: Data, features: Features) -> Non
     """Raises UserError unless the columns of a run encode rows as those of the student do."""
     for name in features.columns:
         constants = run.transform.constants.get(name)
-        if constants is None or not _are_equal(constants, data.constants[name]):
+        if constants is None or not are_equal(constants, data.constants[name]):
             raise UserError(
                 f"its column {name} was fitted to other training data, or by another version of Titrate. Train the "
                 "teacher on the training split of this run."
             )
 
 
-def _are_equal(first: Constants, second: Constants) -> bool:
+def are_equal(first: Constants, second: Constants) -> bool:
     """Whether two columns have the same fitted values."""
 
     def has_same_arrays(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
