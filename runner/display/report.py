@@ -131,6 +131,8 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
         pace = summary.get("metrics", {}).get("steps_per_second")
         yield "time", f"{seconds:.1f} s" + (f", {format_pace(pace)}" if pace else "")
     yield "folder", str(folder)
+    for path in summary.get("figures", ()):
+        yield "figure", str(path)
     profile = folder / "profile"
     if profile.is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(profile))}"

@@ -70,6 +70,8 @@ class Evaluation(NamedTuple):
         slices: the slices of each column.
         sampled: the loss and metrics of the mean of samples of Monte Carlo dropout. Empty: none were drawn.
         members: those of each run of an ensemble, without samples. Empty: there is one run.
+        predictions: the predictions without samples, and those of the mean of samples, of each target but images.
+            Empty: they weren't needed.
     """
 
     metrics: dict[str, float]
@@ -77,6 +79,7 @@ class Evaluation(NamedTuple):
     slices: list[Slice]
     sampled: dict[str, float]
     members: list[dict[str, float]]
+    predictions: list[tuple[RecordedPredictions, RecordedPredictions]]
 
 
 class TrainedModel:
@@ -178,6 +181,7 @@ class TrainedModel:
         on_missing: OnMissing = "error",
         mc_samples: int | None = None,
         only_samples: bool = False,
+        compares: bool = False,
     ) -> Evaluation:
         """Evaluates the model, with intervals and slices, for which it isn't applied again.
 
@@ -188,6 +192,7 @@ class TrainedModel:
             on_missing: as for `predict`.
             mc_samples: as for `predict`. Intervals and slices are those without samples.
             only_samples: whether nothing is computed without samples, if there are any.
+            compares: whether `Evaluation.predictions` has those with and without samples; not for new rows.
 
         Raises:
             UserError, DataError: as for `evaluate` and `evaluate_slices`.
@@ -198,7 +203,9 @@ class TrainedModel:
         only_samples &= mc_samples is not None
         if isinstance(split, str):
             opened = self._open_split(split)
-            return self._evaluate(opened, split, resamples, columns, mc_samples, only_samples=only_samples)
+            return self._evaluate(
+                opened, split, resamples, columns, mc_samples, only_samples=only_samples, compares=compares
+            )
         opened, place = self._encode_labeled(split, on_missing)
         undefined = [*opened[0].evaluator.find_undefined(NEW_SPLIT, place)]
         evaluation = self._evaluate(opened, NEW_SPLIT, None, columns, mc_samples, only_samples=only_samples)
@@ -228,26 +235,30 @@ class TrainedModel:
         mc_samples: int | None,
         *,
         only_samples: bool,
+        compares: bool = False,
     ) -> Evaluation:
         """Applies the model to a split once, and once for each sample. Computes metrics, intervals and slices."""
         evaluator = opened[0].evaluator
         arguments = split, self.weights.parameters, self.weights.model_state
         sampled: dict[str, float] = {}
+        mean = ExampleOutputs({}, {})
         if mc_samples is not None:
             with self._progress.working(f"evaluating {mc_samples:,} samples"):
                 samples = self._draw_samples(opened, mc_samples)
-                [sampled], _ = evaluator.evaluate_means(*arguments, samples, with_outputs=False)
+                [sampled], mean = evaluator.evaluate_means(*arguments, samples, with_outputs=compares)
         if only_samples:
-            return Evaluation({}, {}, [], sampled, [])
-        needs_outputs = resamples is not None or bool(columns)
+            return Evaluation({}, {}, [], sampled, [], [])
+        needs_outputs = resamples is not None or bool(columns) or compares
         slices, note = read_slices(columns, evaluator.data, self.features, [split]), self._progress.note
         samples = self._draw_samples(opened, None, with_members=True)
         (metrics, *members), outputs = evaluator.evaluate_means(*arguments, samples, with_outputs=needs_outputs)
         if not needs_outputs:
-            return Evaluation(metrics, {}, [], sampled, members)
+            return Evaluation(metrics, {}, [], sampled, members, [])
+        recorded = (record_predictions(evaluator, split, each) for each in (outputs, mean) if mean.logits)
+        predictions = [*zip(*recorded, strict=True)]
         sums = ExampleSums(evaluator, split, outputs)
         intervals = {} if resamples is None else self._draw_intervals(sums, resamples)
-        return Evaluation(metrics, intervals, evaluate_slices(sums, slices, note=note), sampled, members)
+        return Evaluation(metrics, intervals, evaluate_slices(sums, slices, note=note), sampled, members, predictions)
 
     def _draw_samples(
         self, opened: Sequence[OpenSplit], mc_samples: int | None, *, with_members: bool = False

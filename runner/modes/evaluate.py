@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.config.check_targets import read_target_kinds
 from runner.config.provenance import Problems
+from runner.data.encode import TARGET
+from runner.data.load import target_nodes
 from runner.display.numbers import format_number
 from runner.display.progress import make_progress
 from runner.display.report import METRIC_PREFIXES, UNDEFINED, describe_undefined, print_report, slice_sections
 from runner.display.tables import Section, print_tables
+from runner.files import check_no_links
 from runner.modes.predict import (
     check_recorded_split,
     explain_errors_in_new_rows,
@@ -25,11 +31,13 @@ from runner.modes.predict import (
 if TYPE_CHECKING:
     from components.types import Source
     from runner.config.config import Config
+    from runner.display.progress import Progress
     from runner.inference.trained_model import Evaluation, TrainedModel
     from runner.training.slices import Slice
 
 
 NEW_ROWS = "new rows"  # in titles
+CALIBRATION_ERROR = {"_target_": "components.metric.ExpectedCalibrationError"}
 
 
 def command(config: Config) -> int:
@@ -50,6 +58,9 @@ def command(config: Config) -> int:
     from runner.inference.ensemble import join_rows
     from runner.inference.load_model import open_model
 
+    if config.values["mc_samples"] is not None or config.members:
+        members = tuple(map(_add_calibration_error, config.members))
+        config = replace(_add_calibration_error(config), members=members)
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         arguments = {"columns": config.values["metric_slices"], "mc_samples": config.values["mc_samples"]}
@@ -60,7 +71,10 @@ def command(config: Config) -> int:
                 evaluation = model.evaluate_once(rows, on_missing=config.on_missing, **arguments)
         else:
             split = config.split or model.default_split
-            evaluation = model.evaluate_once(split, resamples=config.values["intervals"], **arguments)
+            compares = config.values["mc_samples"] is not None and not config.members
+            options = {"resamples": config.values["intervals"], "compares": compares}
+            evaluation = model.evaluate_once(split, **options, **arguments)
+            figures = _draw_calibration(evaluation, model, progress)
     slices = _describe_slices(model, NEW_ROWS if new_rows is not None else split, evaluation.slices, config)
     if new_rows is not None:
         _print_metrics_of_rows(config, evaluation, model, slices)
@@ -68,7 +82,8 @@ def command(config: Config) -> int:
     # The report expects the metric names of a run's summary, such as best/valid/loss.
     prefix = METRIC_PREFIXES[split]
     rows_below, runs = _list_rows_below(evaluation, model, config)
-    summary = (_describe_run(model) if not runs else {"runs": runs}) | slices | {"rows": rows_below}
+    summary = (_describe_run(model) if not runs else {"runs": runs}) | slices
+    summary |= {"rows": rows_below, "figures": figures}
     for key in ("metrics", "intervals"):
         values: Mapping[str, Any] = getattr(evaluation, key)
         summary[key] = {f"{prefix}{name.removeprefix(f'{split}/')}": value for name, value in values.items()}
@@ -101,6 +116,42 @@ def _print_metrics_of_rows(
     facts = [*((UNDEFINED, text) for text in describe_undefined(slices)), *facts]
     table = Section("", cells, may_turn=True)
     print_tables([*slice_sections(slices), table], facts)
+
+
+def _add_calibration_error(config: Config) -> Config:
+    """The configuration with the expected calibration error among the metrics of each target of classes."""
+    metric = dict(config.values["metric"])
+    for name, node in target_nodes(config.values["feature"]).items():
+        if "classes" in read_target_kinds(node):
+            own = metric if name == TARGET else metric.setdefault(name, {})
+            if not any(each.get("_target_") == CALIBRATION_ERROR["_target_"] for each in own.values()):
+                added = own | {"expected_calibration_error": CALIBRATION_ERROR}
+                metric = added if name == TARGET else metric | {name: added}
+    values = config.values | {"metric": metric}
+    return replace(config, values=values, raw=values)
+
+
+def _draw_calibration(evaluation: Evaluation, model: TrainedModel, progress: Progress) -> list[Path]:
+    """Draws the calibration with and without samples into the folder of the run. Returns the files."""
+    pairs = [pair for pair in evaluation.predictions if pair[0].classes is not None and len(pair[0].row)]
+    if not pairs:
+        return []
+    if not os.access(model.folder, os.W_OK):  # the run may be another user's
+        progress.note(f"warning: {model.folder} can't be written, so the calibration isn't drawn")
+        return []
+    from runner.figures.canvas import target_suffix
+    from runner.figures.classification import draw_calibrations
+
+    folder = model.folder / "figures"
+    check_no_links(folder)
+    with progress.working("drawing"):
+        return [
+            draw_calibrations(
+                {"without samples": plain, "mean of samples": mean},
+                folder / f"calibration_mc_dropout{target_suffix(plain.target_name)}_{plain.split}.png",
+            )
+            for plain, mean in pairs
+        ]
 
 
 def _list_rows_below(

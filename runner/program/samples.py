@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from components.types import TargetSpec
+from components.types import TargetSpec, UserError
 from runner.program.parts import BuiltParts
 
 
@@ -63,6 +63,7 @@ def make_sample(spec: TargetSpec, logits: jax.Array) -> Samples:
     if spec.classes is None:
         numbers = jnp.asarray(spec.decode(logits))
         return Samples(one, logits, numbers, jnp.zeros_like(numbers), jnp.zeros(()))
+    _check_scores(spec, logits.shape[-1])
     logs = _log_probabilities(spec, logits)
     probabilities = jnp.exp(logs)
     return Samples(one, logs, probabilities, jnp.zeros_like(probabilities), _entropy(spec, logs))
@@ -106,6 +107,16 @@ def _average(spec: TargetSpec, samples: Samples, outputs: int) -> tuple[jax.Arra
     if spec.kind == "multilabel":
         return logs[..., 1] - logs[..., 0], spread._replace(std=std[..., 1])
     return logs if outputs > 1 else logs[..., 1:] - logs[..., :1], spread
+
+
+def _check_scores(spec: TargetSpec, outputs: int) -> None:
+    """Raises UserError unless outputs are scores of classes: an embedding has no probabilities."""
+    count = spec.outputs
+    if outputs != count and not (outputs == 1 and count == 2 and spec.kind == "classes"):
+        raise UserError(
+            f"the network has {outputs} outputs for {count} classes, as an embedding has. These give no probabilities, "
+            "so no mean of several predictions. Leave out mc_samples, and name a single run."
+        )
 
 
 def _log_probabilities(spec: TargetSpec, logits: jax.Array) -> jax.Array:
