@@ -128,31 +128,35 @@ def multirun(
 
 
 def load(
-    run: str | Path,
+    run: str | Path | Sequence[str | Path],
     *,
     folder: str | Path = "outputs",
     data: Source | Mapping[str, Any] | Any = None,
     source: Source | None = None,
+    ensemble: int | None = None,
 ) -> TrainedModel:
     """Loads the best weights of a run as a model, with the methods `predict(columns)` and `evaluate("test")`.
 
+    Several runs are an ensemble: the model predicts the mean of their outputs.
+
     Args:
         run: the path of the run's folder, the folder's name, the id of the MLflow run, or `last`, the run that started
-            last.
+            last. For an ensemble, a list of runs, or a sweep.
         folder: the folder that holds the folders of all runs. Names and ids are looked up in it.
         data: the data of a run that was trained with `run(…, data=…)`. New rows need none.
         source: an earlier name of `data`.
+        ensemble: the number of runs of a sweep, from the best one. None: all that have finished.
 
     Raises:
-        UserError: no such run exists, or the run has saved no weights.
+        UserError: no such run exists, the run has saved no weights, or the runs are no ensemble.
     """
     from runner.memory import check_memory_for_jax
 
     python_data = _read_data(data, source)
     check_memory_for_jax()
-    from runner.inference.trained_model import load_model
+    from runner.inference.load_model import load_model
 
-    return load_model(run, root=folder, source=python_data)
+    return load_model(run, root=folder, source=python_data, best=ensemble)
 
 
 def load_transform(path: str | Path) -> Transform:

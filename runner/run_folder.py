@@ -26,6 +26,7 @@ BEST_RUN = "best"  # no name of a run, but users try it
 TIME_FORMAT, TIME_LENGTH = "%Y-%m-%d_%H-%M-%S", 19  # the start of a folder's name
 MAX_NAME_BYTES = 200  # a file's name may have 255, and the time and the digest are added
 FILES = (LOCK, "delivery.lock", "log.txt", "delivery.log", "points.jsonl", "points.cut")  # files written in place
+MANIFEST = "sweep.json"  # in the folder of a sweep: all its runs
 SCHEDULE_FILE = "schedule.csv"  # the numbers of the schedule over the run
 OBSERVERS_FOLDER = "observers"  # the files of observers
 FOLDERS = ("checkpoints", "figures", "profile", OBSERVERS_FOLDER)
@@ -58,6 +59,7 @@ RESULT_NEUTRAL_KEYS = (
     "intervals",
     "metric_slices",
     "mc_samples",
+    "ensemble",
     "note",
     "quiet",
     "observer",

@@ -23,7 +23,7 @@ SERIES = 800  # rows of a time series, from which windows of a week and a day ar
 SLOW = (
     *("cifar10", "fashion_mnist", "mixup", "imdb", "mnist", "onecycle_cifar", "two_rates"),
     *("california_housing_dnn", "diabetes_absolute", "diabetes_robust", "digits_lenet5", "digits_mlp"),
-    *("default_networks", "l2_dropout", "max_norm", "optimizers", "schedules", "selu_alpha_dropout"),
+    *("default_networks", "l2_dropout", "max_norm", "mc_dropout", "optimizers", "schedules", "selu_alpha_dropout"),
     *("transfer_digits", "wide_deep_two_optimizers"),
 )
 

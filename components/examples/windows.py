@@ -270,6 +270,7 @@ class Windows:
             difference=target.difference and functools.partial(_apply_to_steps, target.difference, target.outputs),
             scaled_difference=scaled,
             positions=steps,
+            encode=target.encode and functools.partial(_apply_to_steps, target.encode, target.outputs),
         )
 
     def join_targets(self, targets: jax.Array) -> jax.Array:

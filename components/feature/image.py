@@ -289,7 +289,9 @@ class ImageTarget(Image):
         return ()
 
     def bind(self, constants: Constants) -> TargetSpec:
-        return TargetSpec("real", tuple(constants.static["shape"]), None, lambda images: images)
+        return TargetSpec(
+            "real", tuple(constants.static["shape"]), None, lambda images: images, encode=lambda images: images
+        )
 
     def unscale(self, images: np.ndarray, constants: Constants) -> np.ndarray:
         """The images without their scaling, from 0, black, to 255, white; numbers beyond them become these."""

@@ -12,7 +12,7 @@ import numpy as np
 from components.feature.base import raw
 from components.feature.normalizer import Normalizer
 from components.feature.number import scaling
-from components.feature.number.decode import check_target_range, decode, decode_errors, scale_errors
+from components.feature.number.decode import check_target_range, decode, decode_errors, encode, scale_errors
 from components.feature.number.expression import NumericExpression
 from components.feature.number.numbers import NumberRows, Numbers, add_encoded_columns, find_class_positions, join_rows
 from components.feature.number.numeric_fit import NumericFit
@@ -237,6 +237,7 @@ class Numeric:
             can_be_missing=self.missing == "mask",
             difference=functools.partial(decode_errors, **options),
             scaled_difference=scale_errors(**options),
+            encode=functools.partial(encode, **options),
         )
 
     @functools.cached_property

@@ -121,6 +121,8 @@ class TargetSpec:
             aren't. Use `scaled_errors`.
         positions: the number of positions of a dense target of numbers, such as the steps of a forecast. Each may be
             missing by itself. None: the numbers of an example are missing together.
+        encode: the inverse of `decode` for NumPy arrays, in float64: an ensemble averages runs that normalize the
+            target in different ways. None: it isn't known.
     """
 
     kind: Literal["classes", "multilabel", "real"]
@@ -133,6 +135,7 @@ class TargetSpec:
     difference: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     scaled_difference: ScaledErrors | None = None
     positions: int | None = None
+    encode: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "multilabel" and self.class_weights is not None:

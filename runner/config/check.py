@@ -642,7 +642,7 @@ def _check_mode_keys(config: Config) -> Iterator[Problem]:
         yield Problem("run", f"is allowed for mode={', '.join(RUN_MODES)} only. To resume training, use resume.")
     for key in config.origins:
         modes = [f"mode={name}" for name, each in MODES.items() if key in each.keys]
-        is_of_mode = key.startswith(("runs.", "convert.", "find_lr.", "mc_samples"))
+        is_of_mode = key.startswith(("runs.", "convert.", "find_lr.", "mc_samples", "ensemble"))
         is_set = is_of_mode and config.origins[key].startswith(COMMAND_LINE)
         if is_set and mode in MODES and modes and f"mode={mode}" not in modes:
             yield Problem(key, f"is allowed for {' and '.join(modes)} only. Leave it out.")

@@ -26,7 +26,8 @@ def find_run_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
     if not values.get("resume"):
         nodes += _iterate_sources("weights", values.get("weights"))
     for key, node in nodes:
-        if target_of(node) not in RUN_READERS or not isinstance(run := node.get("run"), str) or run == "???":
+        run = node.get("run") if isinstance(node, Mapping) and target_of(node) in RUN_READERS else None
+        if not isinstance(run, str) or run == "???":
             continue
         if run == LAST_RUN:
             yield Problem(f"{key}.run", "last is another run after each command. Name the run; mode=runs lists them.")

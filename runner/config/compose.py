@@ -44,7 +44,7 @@ from runner.config.earlier_run import (
 )
 from runner.config.legacy import keep_read_as, move_keys, rename_targets
 from runner.config.merge import MergedTree, start_tree
-from runner.config.modes import RUN_MODES
+from runner.config.modes import ENSEMBLE_MODES, RUN_MODES
 from runner.config.options import OptionReader
 from runner.config.overrides import (
     COMMAND_LINE,
@@ -61,6 +61,7 @@ from runner.config.recorded_config import read_config, read_yaml
 from runner.config.scalars import normalize_scalars
 from runner.config.slips import explain_unknown_parameter
 from runner.credentials import mask_arguments, mask_values
+from runner.ensemble_members import Members, find_members
 from runner.errors import ConfigError
 from runner.override_text import overridden_key
 from runner.run_folder import LAST_RUN, check_trains, find_folder, find_run, is_sweep
@@ -97,11 +98,17 @@ def configure(overrides: Sequence[str], composer: Composer | None = None) -> Con
     else:
         config = _configure_finished_run(overrides, parsed, composer)
     composer.print_notes(config)
-    if config.values["mode"] in RUN_MODES:
-        data = dict(config.values["data"])
-        split, on_missing = data.pop("split", None), data.pop("on_missing", "error")
-        config = replace(config, values=config.values | {"data": data}, split=split, on_missing=on_missing)
-    return normalize_scalars(config)
+    members = tuple(normalize_scalars(_separate_split(member)) for member in config.members)
+    return replace(normalize_scalars(_separate_split(config)), members=members)
+
+
+def _separate_split(config: Config) -> Config:
+    """The configuration with `data.split` and `data.on_missing` in fields of their own, in modes that have them."""
+    if config.values["mode"] not in RUN_MODES:
+        return config
+    data = dict(config.values["data"])
+    split, on_missing = data.pop("split", None), data.pop("on_missing", "error")
+    return replace(config, values=config.values | {"data": data}, split=split, on_missing=on_missing)
 
 
 def compose(overrides: Sequence[str], composer: Composer | None = None) -> Config:
@@ -378,21 +385,39 @@ def _configure_finished_run(overrides: Sequence[str], parsed: ParsedOverrides, c
     if run_problems or run is None or not is_complete or not has_valid_root(config.values):
         raise ConfigError(*run_problems, *problems, *find_command_problems(config))
     config = _expand_home(config)
-    folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-    config, new_problems = overlay_run(config, parsed, folder)
-    config = _expand_home(config)  # the overrides were applied again
-    if problems := [*problems, *new_problems, *find_config_problems(_without_python_source(config))]:
-        last = [f"run={run} is {folder}"] if run == LAST_RUN else []
-        raise ConfigError(*problems, *find_file_problems(config), *last)
-    return config
+    found = _find_runs(config)
+    configs = []
+    for folder in found.folders:
+        own, new_problems = overlay_run(config, parsed, folder)
+        own = _expand_home(own)  # the overrides were applied again
+        if len(found.folders) > 1:
+            own = replace(own, values=own.values | {"run": str(folder)})
+        if problems := [*problems, *new_problems, *find_config_problems(_without_python_source(own))]:
+            last = [f"run={run} is {folder}"] if run == LAST_RUN else []
+            raise ConfigError(*problems, *find_file_problems(own), *last)
+        configs.append(own)
+    notes = (found.note,) if found.note else ()
+    return replace(configs[0], members=tuple(configs[1:]), warnings=(*configs[0].warnings, *notes))
+
+
+def _find_runs(config: Config) -> Members:
+    """The runs that `run` names. Raises UserError if there are none."""
+    root, run = Path(os.path.expanduser(config.values["folder"])), config.values["run"]
+    if config.values["mode"] not in ENSEMBLE_MODES:
+        if not isinstance(run, str):
+            raise UserError(f"run: mode={config.values['mode']} shows a single run. Name one of them.")
+        return Members((find_run(root, os.path.expanduser(run), "run"),))
+    return find_members(root, run, config.values["ensemble"])
 
 
 def _find_run_problems(config: Config) -> list[str]:
     """The problem of the run that `run` names. Values of the wrong type are left to the check."""
-    folder, name = config.values.get("folder"), config.values.get("run")
-    if isinstance(folder, str) and isinstance(name, str):
+    values = config.values
+    folder, names, best = values.get("folder"), values.get("run"), values.get("ensemble")
+    names_runs = isinstance(names, str) or (isinstance(names, list) and all(isinstance(name, str) for name in names))
+    if isinstance(folder, str) and names_runs and (best is None or (type(best) is int and best >= 2)):
         try:
-            find_run(Path(os.path.expanduser(folder)), os.path.expanduser(name), "run")
+            _find_runs(config)
         except UserError as error:
             return [str(error)]
     return []

@@ -39,6 +39,8 @@ class Config:
         suggestion: the suggestion for the source; None: there is none.
         option_problems: the problem of each option inside the configuration that can't be loaded.
         warnings: warnings for the user, such as today's name of a renamed key.
+        members: the configurations of the other runs of an ensemble, with the overrides of the command. This one is
+            that of the first run.
     """
 
     values: dict[str, Any]
@@ -52,6 +54,7 @@ class Config:
     suggestion: Suggestion | None = None
     option_problems: tuple[OptionProblem, ...] = ()
     warnings: tuple[str, ...] = ()
+    members: tuple[Config, ...] = ()
 
     def with_batch_size(self, size: int) -> Config:
         """The same configuration with a number in place of a batch size of `auto`."""

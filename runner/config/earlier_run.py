@@ -25,7 +25,7 @@ from runner.store_uri import check_recorded_uri, resolve_store_uri
 
 # Keys of the command, not of the finished run: a copied run must not choose where records are sent (`tracking`).
 COMMAND_KEYS = (
-    *("mode", "run", "output", "folder", "quiet", "convert", "find_lr", "runs", "intervals", "mc_samples"),
+    *("mode", "run", "ensemble", "output", "folder", "quiet", "convert", "find_lr", "runs", "intervals", "mc_samples"),
     "tracking",
 )
 TRAINING_KEYS = ("evaluation_batch_size", "check_memory", "compile")

@@ -38,11 +38,11 @@ MODES = {
     ),
     "evaluate": Mode(
         "prints the metrics of run=… on data.split=… or on the rows of data.path=…",
-        ("run", "data.split", "data.on_missing", "intervals", "metric_slices", "mc_samples"),
+        ("run", "ensemble", "data.split", "data.on_missing", "intervals", "metric_slices", "mc_samples"),
     ),
     "predict": Mode(
         "writes the predictions of run=… for data.split=… or data.path=… into output=FILE (.csv, .parquet or .json)",
-        ("run", "data.split", "data.on_missing", "output", "mc_samples"),
+        ("run", "ensemble", "data.split", "data.on_missing", "output", "mc_samples"),
     ),
     "runs": Mode(
         "lists the runs below `folder`; see runs.where=…, runs.sort=…, runs.last=… and runs.columns=…",
@@ -84,4 +84,5 @@ MODES = {
     "deliver": Mode("sends pending records of earlier runs to MLflow", imports_jax=False, groups=()),
 }
 SWEEP_MODES = ("train", "dry_run")  # modes that allow a sweep
+ENSEMBLE_MODES = ("evaluate", "predict")  # modes that accept several runs
 RUN_MODES = ("evaluate", "predict", "look")  # modes that accept `run` and `data.split`

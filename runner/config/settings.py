@@ -163,7 +163,8 @@ class Settings:
     folder: str
     fresh: bool
     resume: str | None
-    run: str | None
+    run: str | tuple[str, ...] | None
+    ensemble: Annotated[int, Range(2)] | None
     output: Output
     convert: Convert
     find_lr: FindLr

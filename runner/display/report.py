@@ -31,7 +31,7 @@ def print_report(summary: Mapping[str, Any], folder: Path, record: str | None, q
     """
     if not quiet:
         rows = list(metric_rows(summary.get("metrics", {}), summary.get("intervals", {})))
-        rows += _sampled_rows(summary, rows)
+        rows += _rows_below(summary, rows)
         sections = [*slice_sections(summary), Section("", rows, may_turn=True)]
         print_tables(sections, list(_summary_lines(summary, folder, record)))
 
@@ -100,19 +100,10 @@ def metric_rows(
             yield "  95 %", *(" to ".join(map(_format_end, own[name])) if name in own else "" for name in names)
 
 
-def _sampled_rows(summary: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """A row for the metrics of the mean of samples of Monte Carlo dropout, below the `rows` of one split."""
-    if sampled := summary.get("sampled"):
-        names = rows[0][1:]
-        values: dict[str, float] = {}
-        for prefix in METRIC_PREFIXES.values():
-            values |= _strip_prefix(prefix, sampled)
-        yield label_samples(summary["samples"]), *(format_number(values[name]) for name in names)
-
-
-def label_samples(number: int) -> str:
-    """The label of the row with the metrics of the mean of samples."""
-    return f"  mean of {number:,} samples"
+def _rows_below(summary: Mapping[str, Any], rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """More rows below the `rows` of one split, such as that of the mean of samples of Monte Carlo dropout."""
+    for label, values in summary.get("rows", ()):
+        yield label, *(format_number(values[name]) if name in values else "" for name in rows[0][1:])
 
 
 def _format_end(value: float) -> str:
@@ -130,6 +121,9 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
         yield "note", note
     for text in describe_undefined(summary):
         yield UNDEFINED, text
+    if runs := summary.get("runs"):  # of an ensemble
+        yield from runs
+        return
     yield "status", _describe_status(summary, folder)
     if summary.get("best_epoch") is not None:
         yield _describe_best(summary)
@@ -137,6 +131,8 @@ def _summary_lines(summary: Mapping[str, Any], folder: Path, record: str | None)
         pace = summary.get("metrics", {}).get("steps_per_second")
         yield "time", f"{seconds:.1f} s" + (f", {format_pace(pace)}" if pace else "")
     yield "folder", str(folder)
+    for path in summary.get("figures", ()):
+        yield "figure", str(path)
     profile = folder / "profile"
     if profile.is_dir():
         yield "profile", f"xprof --logdir {shlex.quote(str(profile))}"

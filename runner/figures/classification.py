@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,19 +207,34 @@ def _draw_class_sizes(axis: Axes, names: tuple[str, ...], metrics: ClassMetrics)
     set_readable_ticks(axis)
 
 
-def _draw_calibration(predictions: RecordedPredictions) -> Figure:
+def draw_calibrations(predictions: Mapping[str, RecordedPredictions], path: Path) -> Path:
+    """Draws the calibration of several predictions for the same rows, by their labels in the legend."""
+    figure = _draw_calibration(*predictions.values())
+    figure.axes[0].legend(["calibrated", *predictions])
+    return save_figure(figure, path)
+
+
+def _draw_calibration(*predictions: RecordedPredictions) -> Figure:
     """Draws the accuracy at each probability. A calibrated model is on the diagonal."""
-    probability, is_correct, note = _confidence(predictions)
+    _, _, note = _confidence(predictions[0])
+    figure, axis = _make_square(f"{_subject(predictions[0])}: calibration{note}")
+    axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
+    for each in predictions:
+        axis.plot(*_measure_calibration(each), "o-", markersize=4)
+    axis.set(xlabel="probability of the prediction", ylabel="accuracy")
+    return figure
+
+
+def _measure_calibration(predictions: RecordedPredictions) -> tuple[np.ndarray, np.ndarray]:
+    """The mean probability of the predictions, and their accuracy, in each bin that has some."""
+    probability, is_correct, _ = _confidence(predictions)
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0
-    mean_probability = np.bincount(bins, probability, BINS)[filled] / rows[filled]
-    accuracy = np.bincount(bins, is_correct, BINS)[filled] / rows[filled]
-    figure, axis = _make_square(f"{_subject(predictions)}: calibration{note}")
-    axis.plot([0, 1], [0, 1], "--", color="tab:gray", linewidth=1)
-    axis.plot(mean_probability, accuracy, "o-", markersize=4)
-    axis.set(xlabel="probability of the prediction", ylabel="accuracy")
-    return figure
+    mean_probability, accuracy = (
+        np.bincount(bins, values, BINS)[filled] / rows[filled] for values in (probability, is_correct)
+    )
+    return mean_probability, accuracy
 
 
 def _draw_roc(predictions: RecordedPredictions, scores: np.ndarray) -> Figure:

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 
 from runner.figures.canvas import escape_tex, label_ticks, make_panels, save_figure, set_readable_ticks
 from runner.files import read_json, read_text
-from runner.record.description import MANIFEST
 from runner.record.naming import REPEAT_KEYS
 from runner.record.outbox import parse_points, read_checkpointed_points
-from runner.run_folder import SCHEDULE_FILE, read_summary
+from runner.run_folder import MANIFEST, SCHEDULE_FILE, read_summary
 
 Curve: TypeAlias = list[tuple[float, float]]  # (epoch, value)
 RATE = "learning_rate"

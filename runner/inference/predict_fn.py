@@ -15,13 +15,13 @@ from runner.data.padding import measure_lists
 from runner.data.stacked_columns import stack_columns
 from runner.data.transform import Rows
 from runner.program.forward import draw_samples
-from runner.program.monte_carlo import Samples, Spread, add_sample, average_samples, make_streams, start_samples
+from runner.program.monte_carlo import NO_LOGITS, add_sample, make_streams, start_samples
 from runner.program.parts import BuiltParts, ProgramInputs
 from runner.program.program import Program
+from runner.program.samples import Samples, Spread, average_samples
 from runner.training.evaluator import EVALUATION_SIZE_KEY
 
 BATCH_SIZES = tuple(16**power for power in range(8))  # few, because the model is compiled for each
-NO_LOGITS = "the architecture returns no logits, so the run has no outputs to predict"
 
 
 def check_mc_samples(mc_samples: int | None) -> None:
@@ -36,7 +36,7 @@ class RowOutputs(NamedTuple):
 
     Attributes:
         logits: float32 (B, …, outputs).
-        spread: how far the samples of Monte Carlo dropout are apart, whose mean the logits are. Empty: there are none.
+        spread: how far the samples are apart whose mean the logits are. Empty: there are none.
     """
 
     logits: Mapping[str, Any]
@@ -62,25 +62,43 @@ class PredictFn:
         self._compiled_sample = jax.jit(self._sample)
         self._compiled_average = jax.jit(self._average)
 
-    def outputs(self, pieces: Iterable[Rows], parameters: Any, model_state: Any, mc_samples: int | None) -> RowOutputs:
-        """The outputs for all rows. The arguments are those of `outputs_in_batches`."""
-        batches = self.outputs_in_batches(pieces, parameters, model_state, mc_samples)
-        joined: RowOutputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *batches)
-        return joined
-
-    def outputs_in_batches(
-        self, pieces: Iterable[Rows], parameters: Any, model_state: Any, mc_samples: int | None
-    ) -> Iterator[RowOutputs]:
+    def outputs_in_batches(self, pieces: Iterable[Rows], parameters: Any, model_state: Any) -> Iterator[RowOutputs]:
         """Yields the outputs for consecutive rows.
 
         Args:
             pieces: the rows, in pieces that have a multiple of `max_batch_size` rows, but for the last one.
             parameters: the parameters of the model.
             model_state: its state.
-            mc_samples: the number of samples of Monte Carlo dropout, whose mean the outputs are. None: dropout is off.
         """
-        size, number = 0, 0
+        for count, encoded in self._batches(pieces):
+            logits = self._compiled_logits(self.program_inputs, parameters, model_state, encoded)
+            yield _select_rows(RowOutputs(logits, {}), count)
+
+    def draw_samples(
+        self, pieces: Iterable[Rows], parameters: Any, model_state: Any, mc_samples: int | None
+    ) -> Iterator[tuple[int, dict[str, Samples]]]:
+        """Yields the samples of consecutive rows, and how many rows there are before those that pad a batch.
+
+        The other arguments are those of `outputs_in_batches`.
+
+        Args:
+            mc_samples: the number of samples of Monte Carlo dropout. None: there is one, and dropout is off.
+        """
         empty: dict[str, Samples] = {}
+        for number, (count, encoded) in enumerate(self._batches(pieces)):
+            arguments = self.program_inputs, parameters, model_state, encoded
+            # All batches have the same shape.
+            empty = empty or start_samples(*self._draw(*arguments), drops=mc_samples is not None)
+            yield count, draw_samples(self._compiled_sample, empty, mc_samples, number, *arguments)
+
+    def average(self, samples: Iterable[tuple[int, Mapping[str, Samples]]]) -> Iterator[RowOutputs]:
+        """Yields the means of the samples of consecutive rows, as `draw_samples` yields them, and their spread."""
+        for count, each in samples:
+            yield _select_rows(self._compiled_average(self.program_inputs, each), count)
+
+    def _batches(self, pieces: Iterable[Rows]) -> Iterator[tuple[int, Any]]:
+        """Yields batches of rows of the same size, and how many rows of each aren't padding."""
+        size = 0
         for rows in pieces:
             first_column = next(iter(rows.values()))
             count = row_count(next(iter(first_column.values())))
@@ -90,15 +108,7 @@ class PredictFn:
                 indices = np.arange(first, first + size).clip(max=count - 1)  # the last row pads the last batch
                 self._check_padding(rows, indices)
                 encoded = stack_columns(gather_rows(rows, indices), 1, self.program.column_kinds)
-                arguments = self.program_inputs, parameters, model_state, encoded
-                if mc_samples is None:
-                    outputs = RowOutputs(self._compiled_logits(*arguments), {})
-                else:
-                    empty = empty or start_samples(*self._draw(*arguments))  # all batches have the same shape
-                    samples = draw_samples(self._compiled_sample, empty, mc_samples, number, *arguments)
-                    outputs = self._compiled_average(self.program_inputs, samples)
-                yield jax.tree.map(lambda values, stop=count - first: np.asarray(values)[:stop], outputs)
-                number += 1
+                yield min(count - first, size), encoded
 
     def _check_padding(self, rows: Rows, indices: np.ndarray) -> None:
         """Raises RunError if the lists of some rows, padded to the longest ones, need more memory than the host has."""
@@ -114,7 +124,7 @@ class PredictFn:
         _, draw = self._draw(*arguments)
         return dict(cast("Mapping[str, jax.Array]", draw(None).outputs))
 
-    def _sample(self, samples: Mapping[str, Samples], key: jax.Array, *arguments: Any) -> dict[str, Samples]:
+    def _sample(self, samples: Mapping[str, Samples], key: jax.Array | None, *arguments: Any) -> dict[str, Samples]:
         """The samples of some rows with one more. The arguments after the random key are those of `_draw`."""
         parts, draw = self._draw(*arguments)
         return add_sample(parts, samples, draw, key)
@@ -138,3 +148,15 @@ class PredictFn:
             return cast("Output", output)
 
         return parts, draw
+
+
+def join_outputs(outputs: Iterable[RowOutputs]) -> RowOutputs:
+    """The outputs for all rows from those for consecutive rows."""
+    joined: RowOutputs = jax.tree.map(lambda *arrays: np.concatenate(arrays), *outputs)
+    return joined
+
+
+def _select_rows(outputs: RowOutputs, count: int) -> RowOutputs:
+    """The outputs for the first rows, on the host."""
+    selected: RowOutputs = jax.tree.map(lambda values: np.asarray(values)[:count], outputs)
+    return selected

@@ -19,8 +19,8 @@ from runner.data.python_rows import open_rows
 from runner.display.frames import make_frame
 from runner.display.html import MAX_ROWS, format_html
 from runner.display.numbers import format_number
-from runner.program.monte_carlo import Spread
 from runner.program.objective import decode_logits
+from runner.program.samples import Spread
 from runner.record.predictions import compute_label_probabilities, compute_probabilities, predict_labels
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Predictions:
             or (N, outputs), or images, float32 (N, H, W, C).
         probabilities: float32 (N, …, classes); None: the target is real-valued.
         source: the new rows, as `predict` got them; None: the predictions are for a split.
-        spread: how far the samples of Monte Carlo dropout are apart, by column, each (N, …). `std`: the standard
-            deviation of the prediction of numbers, or of the probability of each class, (N, …, classes). Of classes
-            also the `entropy` of the probabilities, in nats, and `mutual_information`, the part of it that is not in
-            the single samples. Empty: dropout was off.
+        spread: how far the samples of Monte Carlo dropout, or the members of an ensemble, are apart, by column, each
+            (N, …). `std`: the standard deviation of the prediction of numbers, or of the probability of each class, (N,
+            …, classes). Of classes also the `entropy` of the probabilities, in nats, and `mutual_information`, the part
+            of it that is not in the single samples. Empty: there is a single output.
         place: the columns that say which rows make an example of several rows, such as its time, by name, each (N,).
             The values are those of the row whose number is in `row`: the last one of the inputs. Of pairs, `partner` is
             the number of the second row.

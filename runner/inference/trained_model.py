@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,10 +13,9 @@ import numpy as np
 
 from components.closest import join_names
 from components.columns import as_table, is_table
-from components.types import Column, DrawsExamples, LeavesOut, Source, TargetSpec, UserError, get_only
+from components.types import Column, DrawsExamples, LeavesOut, RowNumbers, Source, TargetSpec, UserError, get_only
 from runner.config.catalog import FRAME
 from runner.config.config import Config
-from runner.config.recorded_config import read_run_config
 from runner.data.copied_columns import copy_columns
 from runner.data.encode import TARGET, first_block, raw_keys
 from runner.data.given_parts import Gaps, fill_gaps
@@ -26,28 +24,41 @@ from runner.data.python_rows import NEW_SPLIT, NewRows, PythonData, encode_label
 from runner.data.slices import read_slices
 from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
-from runner.display.progress import Progress, QuietProgress
+from runner.display.progress import Progress
 from runner.display.run_length import format_epochs
 from runner.execution.finished_run import FinishedRun
 from runner.execution.programs import make_program
 from runner.execution.run_data import load_data
 from runner.execution.teacher import load_teacher
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
-from runner.inference.predict_fn import NO_LOGITS, PredictFn, RowOutputs, check_mc_samples
+from runner.inference.predict_fn import PredictFn, RowOutputs, check_mc_samples, join_outputs
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
 from runner.memory import memory_error_location
 from runner.platform import arithmetic_settings, cache_folder, check_not_forked, start_jax
+from runner.program.monte_carlo import NO_LOGITS
 from runner.program.objective import ExampleOutputs
 from runner.program.parts import build_augmentations
+from runner.program.samples import Samples
 from runner.record.description import code_versions, list_changes
 from runner.record.predictions import RecordedPredictions
-from runner.run_folder import LAST_RUN, find_run
-from runner.training.evaluator import Evaluator, record_predictions
+from runner.training.evaluator import Evaluator, SamplesOfBatch, record_predictions
 from runner.training.example_sums import ExampleSums
 from runner.training.intervals import Interval, bootstrap_intervals, find_obstacle
 from runner.training.slices import Slice, evaluate_slices
 
 PARTNER = "partner"  # the column of predictions with the second row of a pair
+
+
+class OpenSplit(NamedTuple):
+    """The rows of a split as a run encodes them.
+
+    Attributes:
+        evaluator: evaluates the run on them.
+        rows: their numbers among the rows of the evaluator's data.
+    """
+
+    evaluator: Evaluator
+    rows: RowNumbers
 
 
 class Evaluation(NamedTuple):
@@ -58,40 +69,17 @@ class Evaluation(NamedTuple):
         intervals: the interval of each, (low, high). Empty: there are none.
         slices: the slices of each column.
         sampled: the loss and metrics of the mean of samples of Monte Carlo dropout. Empty: none were drawn.
+        members: those of each run of an ensemble, without samples. Empty: there is one run.
+        predictions: the predictions without samples, and those of the mean of samples, of each target but images.
+            Empty: they weren't needed.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, Interval]
     slices: list[Slice]
     sampled: dict[str, float]
-
-
-def load_model(name: str | Path, *, root: str | Path = "outputs", source: PythonData | None = None) -> TrainedModel:
-    """Loads a finished run as a model.
-
-    Args:
-        name: a folder, the name of a folder below `root` or its start with date and time, an MLflow run id, or `last`.
-        root: the folder of all runs.
-        source: the data of a run that was trained on data from Python. None: the source of its configuration.
-
-    Raises:
-        UserError: there is no such run, or it has saved no weights.
-    """
-    folder = find_run(Path(os.path.expanduser(root)), os.path.expanduser(str(name)), "run").absolute()
-    return TrainedModel(folder, read_run_config(folder), source=source, progress=QuietProgress())
-
-
-def open_model(config: Config, progress: Progress) -> TrainedModel:
-    """Loads the run that `run=…` names as a model.
-
-    Args:
-        config: the configuration of the run, with the overrides of the command.
-        progress: the progress display.
-    """
-    folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-    if config.values["run"] == LAST_RUN and not config.values["quiet"]:
-        progress.note(f"run={LAST_RUN} is {folder}")
-    return TrainedModel(folder, config, progress=progress)
+    members: list[dict[str, float]]
+    predictions: list[tuple[RecordedPredictions, RecordedPredictions]]
 
 
 class TrainedModel:
@@ -105,21 +93,22 @@ class TrainedModel:
         targets: the targets by name, as augmentations change them; a single one is called `target`.
         augments_targets: whether augmentations may change the targets of evaluations.
         weights: the best weights.
+        run: the finished run.
     """
 
     def __init__(self, folder: Path, config: Config, *, source: PythonData | None = None, progress: Progress) -> None:
         start_jax(cache_folder())
         self.folder, self._source, self._progress = folder, source, progress
-        self._run = FinishedRun(folder, config, lambda warning: progress.note(f"warning: {warning}"))
-        self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self._run.record["datasets"]}
-        self.transform, self.weights = self._run.transform, self._run.weights
+        self.run = FinishedRun(folder, config, lambda warning: progress.note(f"warning: {warning}"))
+        self.splits: dict[str, int] = {dataset["split"]: dataset["rows"] for dataset in self.run.record["datasets"]}
+        self.transform, self.weights = self.run.transform, self.run.weights
         self.features = self.transform.features
         data_targets = self.features.bind_targets(self.transform.constants)
-        static = self._run.program.static_config
-        augmentations, self.targets = build_augmentations(static, self._run.numbers, data_targets, self.features)
+        static = self.run.program.static_config
+        augmentations, self.targets = build_augmentations(static, self.run.numbers, data_targets, self.features)
         self.augments_targets = any(each.changes_evaluated_targets for each in augmentations.values())
-        changes = code_versions(self._run.config) | arithmetic_settings()
-        for change in list_changes(self._run.record, self._run.config, changes):
+        changes = code_versions(self.run.config) | arithmetic_settings()
+        for change in list_changes(self.run.record, self.run.config, changes):
             progress.note(f"warning: {change}: results may differ from those of the run")
 
     def __repr__(self) -> str:
@@ -180,8 +169,8 @@ class TrainedModel:
             UserError: a column is missing, or the new rows have no value of any target.
             DataError: a value is wrong.
         """
-        evaluation = self.evaluate_once(split, on_missing=on_missing, mc_samples=mc_samples)
-        return evaluation.metrics if mc_samples is None else evaluation.sampled
+        evaluation = self.evaluate_once(split, on_missing=on_missing, mc_samples=mc_samples, only_samples=True)
+        return evaluation.sampled or evaluation.metrics
 
     def evaluate_once(
         self,
@@ -191,6 +180,8 @@ class TrainedModel:
         columns: Sequence[str] = (),
         on_missing: OnMissing = "error",
         mc_samples: int | None = None,
+        only_samples: bool = False,
+        compares: bool = False,
     ) -> Evaluation:
         """Evaluates the model, with intervals and slices, for which it isn't applied again.
 
@@ -200,6 +191,8 @@ class TrainedModel:
             columns: as for `evaluate_slices`.
             on_missing: as for `predict`.
             mc_samples: as for `predict`. Intervals and slices are those without samples.
+            only_samples: whether nothing is computed without samples, if there are any.
+            compares: whether `Evaluation.predictions` has those with and without samples; not for new rows.
 
         Raises:
             UserError, DataError: as for `evaluate` and `evaluate_slices`.
@@ -207,42 +200,91 @@ class TrainedModel:
         check_not_forked()
         check_mc_samples(mc_samples)
         check_on_missing(on_missing, split)
+        only_samples &= mc_samples is not None
         if isinstance(split, str):
-            return self._evaluate(self._evaluator_for(split), split, resamples, columns, mc_samples)
-        evaluator, place = self._encode_labeled(split, on_missing)
-        undefined = [*evaluator.find_undefined(NEW_SPLIT, place)]
-        evaluation = self._evaluate(evaluator, NEW_SPLIT, None, columns, mc_samples)
-        metrics = evaluation.metrics
-        defined = {name for name in metrics if not any(each.includes(name) for each in undefined)}
+            opened = self._open_split(split)
+            return self._evaluate(
+                opened, split, resamples, columns, mc_samples, only_samples=only_samples, compares=compares
+            )
+        opened, place = self._encode_labeled(split, on_missing)
+        undefined = [*opened[0].evaluator.find_undefined(NEW_SPLIT, place)]
+        evaluation = self._evaluate(opened, NEW_SPLIT, None, columns, mc_samples, only_samples=only_samples)
+        names = (evaluation.metrics or evaluation.sampled).keys()
+        defined = {name for name in names if not any(each.includes(name) for each in undefined)}
         if not defined:
             raise UserError(f"{'; '.join(each.reason for each in undefined)}. There is nothing to evaluate.")
         for each in undefined:
-            names = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in metrics if each.includes(name))
-            self._progress.note(f"warning: {each.reason}. Left out: {names}.")
-        kept = ({name: own[name] for name in own if name in defined} for own in (metrics, evaluation.sampled))
-        return Evaluation(next(kept), {}, evaluation.slices, next(kept))
+            left_out = join_names(name.removeprefix(f"{NEW_SPLIT}/") for name in names if each.includes(name))
+            self._progress.note(f"warning: {each.reason}. Left out: {left_out}.")
+
+        def select(metrics: Mapping[str, float]) -> dict[str, float]:
+            return {name: value for name, value in metrics.items() if name in defined}
+
+        return evaluation._replace(
+            metrics=select(evaluation.metrics),
+            sampled=select(evaluation.sampled),
+            members=[select(metrics) for metrics in evaluation.members],
+        )
 
     def _evaluate(
         self,
-        evaluator: Evaluator,
+        opened: Sequence[OpenSplit],
         split: str,
         resamples: int | None,
         columns: Sequence[str],
         mc_samples: int | None,
+        *,
+        only_samples: bool,
+        compares: bool = False,
     ) -> Evaluation:
         """Applies the model to a split once, and once for each sample. Computes metrics, intervals and slices."""
+        evaluator = opened[0].evaluator
         arguments = split, self.weights.parameters, self.weights.model_state
-        sampled = {}
+        sampled: dict[str, float] = {}
+        mean = ExampleOutputs({}, {})
         if mc_samples is not None:
             with self._progress.working(f"evaluating {mc_samples:,} samples"):
-                sampled = evaluator.evaluate(*arguments, mc_samples)
-        if resamples is None and not columns:
-            return Evaluation(evaluator.evaluate(*arguments), {}, [], sampled)
+                samples = self._draw_samples(opened, mc_samples)
+                [sampled], mean = evaluator.evaluate_means(*arguments, samples, with_outputs=compares)
+        if only_samples:
+            return Evaluation({}, {}, [], sampled, [], [])
+        needs_outputs = resamples is not None or bool(columns) or compares
         slices, note = read_slices(columns, evaluator.data, self.features, [split]), self._progress.note
-        metrics, outputs = evaluator.evaluate_with_outputs(*arguments)
+        samples = self._draw_samples(opened, None, with_members=True)
+        (metrics, *members), outputs = evaluator.evaluate_means(*arguments, samples, with_outputs=needs_outputs)
+        if not needs_outputs:
+            return Evaluation(metrics, {}, [], sampled, members, [])
+        recorded = (record_predictions(evaluator, split, each) for each in (outputs, mean) if mean.logits)
+        predictions = [*zip(*recorded, strict=True)]
         sums = ExampleSums(evaluator, split, outputs)
         intervals = {} if resamples is None else self._draw_intervals(sums, resamples)
-        return Evaluation(metrics, intervals, evaluate_slices(sums, slices, note=note), sampled)
+        return Evaluation(metrics, intervals, evaluate_slices(sums, slices, note=note), sampled, members, predictions)
+
+    def _draw_samples(
+        self, opened: Sequence[OpenSplit], mc_samples: int | None, *, with_members: bool = False
+    ) -> Iterator[SamplesOfBatch] | None:
+        """The samples of each batch of a split, as `Evaluator.evaluate_means` takes them. None: there is one output.
+
+        Args:
+            opened: the split, as each run encodes it.
+            mc_samples: as for `predict`.
+            with_members: whether those of each run of an ensemble come after all samples.
+        """
+        return None if mc_samples is None else ([each] for each in self.draw(opened[0], mc_samples))
+
+    def draw(
+        self, opened: OpenSplit, mc_samples: int | None, size: int | None = None
+    ) -> Iterator[Mapping[str, Samples]]:
+        """The samples of this run for each batch of a split.
+
+        Args:
+            opened: the split, as this run encodes it.
+            mc_samples: as for `predict`.
+            size: the number of rows of a batch. None: as in an evaluation.
+        """
+        size = opened.evaluator.evaluation_batch_size if size is None else size
+        weights = self.weights
+        return opened.evaluator.draw_samples(opened.rows, weights.parameters, weights.model_state, mc_samples, size)
 
     def _draw_intervals(self, sums: ExampleSums, resamples: int) -> dict[str, Interval]:
         """The intervals of a split; empty if it has too few or too many rows, which is noted, or no logits."""
@@ -251,12 +293,12 @@ class TrainedModel:
             note(f"no intervals for the {sums.split} split: {obstacle}")
         if obstacle or not sums.outputs.logits:
             return {}
-        seed = self._run.config.values["seed"]
+        seed = self.run.config.values["seed"]
         with self._progress.working("computing intervals of the metrics"):
             return bootstrap_intervals(sums, resamples, seed, note=note, is_stopped=lambda: False)
 
-    def _encode_labeled(self, rows: Mapping[str, Any] | Source, on_missing: OnMissing) -> tuple[Evaluator, str]:
-        """Encodes new rows with their target, as the split `new`. Returns its evaluator, and the name of the rows."""
+    def _encode_labeled(self, rows: Mapping[str, Any] | Source, on_missing: OnMissing) -> tuple[list[OpenSplit], str]:
+        """Encodes new rows with their target, as the split `new`, for each run. Returns also the name of the rows."""
         columns, constants = used_columns(self.features), self.transform.constants
         targets = {key for target in self.features.targets.values() for key in target.keys}
         with keep_possible_remedies(rows, targets):
@@ -274,9 +316,9 @@ class TrainedModel:
             data = encode_labeled(source, self.features, constants, columns, self.transform.layouts)
             for warning in data.warnings:
                 self._note(warning)
-            evaluator = self._make_evaluator(replace(data, source=source))
+            evaluator = self.make_evaluator(replace(data, source=source))
         first = first_block(source)
-        return evaluator, first.origin if first else NEW_SPLIT
+        return [OpenSplit(evaluator, evaluator.data.splits[NEW_SPLIT])], first.origin if first else NEW_SPLIT
 
     def evaluate_with_intervals(
         self, split: str = "test", resamples: int | None = 1000
@@ -315,7 +357,7 @@ class TrainedModel:
             UserError: there is no such column, or it has too many values.
         """
         if columns is None:
-            columns = self._run.config.values["metric_slices"]
+            columns = self.run.config.values["metric_slices"]
         return self.evaluate_once(split, columns=columns, on_missing=on_missing).slices
 
     def predict(
@@ -353,14 +395,11 @@ class TrainedModel:
                     f"the target {images[0]} is an image, and the predictions for a whole split may not fit in memory. "
                     f"Go through model.predict_in_batches({rows!r}), or write PNG files with mode=predict."
                 )
-            evaluator = self._evaluator_for(rows)
-            weights = self.weights
-            _, outputs = evaluator.evaluate_with_outputs(rows, weights.parameters, weights.model_state, mc_samples)
+            evaluator, outputs = self._outputs_of_split(rows, mc_samples)
             return self._predict_split(evaluator, rows, evaluator.data.number_rows(rows), outputs)
         rows = as_table(rows)
-        with self._encoded(rows, on_missing, on_warning) as (pieces, numbers):
-            weights = self.weights
-            applied = self._predict_fn.outputs(pieces, weights.parameters, weights.model_state, mc_samples)
+        with self._apply(rows, on_missing, on_warning, mc_samples) as (batches, numbers):
+            applied = join_outputs(batches)
         count = len(next(iter(applied.logits.values())))
         return self._make_predictions(np.arange(count) if numbers is None else numbers, applied, {}, rows)
 
@@ -392,11 +431,8 @@ class TrainedModel:
                 yield self._predict_split(evaluator, rows, numbers, outputs)
             return
         first, rows = 0, as_table(rows)
-        with self._encoded(rows, on_missing, on_warning) as (pieces, all_rows):
-            weights = self.weights
-            for applied in self._predict_fn.outputs_in_batches(
-                pieces, weights.parameters, weights.model_state, mc_samples
-            ):
+        with self._apply(rows, on_missing, on_warning, mc_samples) as (batches, all_rows):
+            for applied in batches:
                 stop = first + len(next(iter(applied.logits.values())))
                 known_by = np.arange(first, stop) if all_rows is None else all_rows[first:stop]
                 yield self._make_predictions(known_by, applied, {}, rows)
@@ -406,9 +442,16 @@ class TrainedModel:
         self, split: str, mc_samples: int | None = None
     ) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
         """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
-        weights = self.weights
-        evaluator = self._evaluator_for(split)
-        return evaluator.outputs_in_batches(split, weights.parameters, weights.model_state, mc_samples)
+        opened = self._open_split(split)
+        weights, samples = self.weights, self._draw_samples(opened, mc_samples)
+        return opened[0].evaluator.outputs_in_batches(split, weights.parameters, weights.model_state, samples)
+
+    def _outputs_of_split(self, split: str, mc_samples: int | None = None) -> tuple[Evaluator, ExampleOutputs]:
+        """The outputs for all rows of a split, without those of images, and the evaluator of its data."""
+        opened = self._open_split(split)
+        weights, samples = self.weights, self._draw_samples(opened, mc_samples)
+        evaluator = opened[0].evaluator
+        return evaluator, evaluator.evaluate_means(split, weights.parameters, weights.model_state, samples)[1]
 
     @property
     def image_targets(self) -> list[str]:
@@ -433,6 +476,22 @@ class TrainedModel:
         check_none_skipped(rows)
 
     @contextmanager
+    def _apply(
+        self, rows: Any, on_missing: OnMissing, on_warning: Callable[[str], None] | None, mc_samples: int | None
+    ) -> Iterator[tuple[Iterator[RowOutputs], np.ndarray | None]]:
+        """Opens the outputs for new rows, in batches. With them are the rows by which examples are known."""
+        with self._encoded(rows, on_missing, on_warning) as (pieces, numbers):
+            if mc_samples is None:
+                weights = self.weights
+                yield self._predict_fn.outputs_in_batches(pieces, weights.parameters, weights.model_state), numbers
+            else:
+                yield self._predict_fn.average(self.draw_of_rows(pieces, mc_samples)), numbers
+
+    def draw_of_rows(self, pieces: Iterable[Rows], mc_samples: int | None) -> Iterator[tuple[int, dict[str, Samples]]]:
+        """The samples of this run for encoded new rows, as `PredictFn.draw_samples` yields them."""
+        return self._predict_fn.draw_samples(pieces, self.weights.parameters, self.weights.model_state, mc_samples)
+
+    @contextmanager
     def _encoded(
         self, rows: Any, on_missing: OnMissing, on_warning: Callable[[str], None] | None
     ) -> Iterator[tuple[Iterable[Rows], np.ndarray | None]]:
@@ -440,7 +499,7 @@ class TrainedModel:
 
         With them are the rows by which examples are known. None: each row is an example.
         """
-        size = self._run.training.evaluation_batch_size
+        size = self.run.training.evaluation_batch_size
         predicting = memory_error_location(
             "predicting", f"Try a smaller training.evaluation_batch_size (it was {size})."
         )
@@ -519,26 +578,30 @@ class TrainedModel:
             raise UserError(NO_LOGITS)
         return self._make_predictions(numbers, outputs, evaluator.compute_targets(split, outputs.batch))
 
-    def predict_with_losses(self, split: str = "test") -> list[RecordedPredictions]:
-        """The predictions for a split by target, with the target and the loss of each example, but those of images."""
+    def predict_with_losses(self, split: str = "test", mc_samples: int | None = None) -> list[RecordedPredictions]:
+        """The predictions for a split by target, with the target and the loss of each example, but those of images.
+
+        Args:
+            split: the split.
+            mc_samples: as for `predict`.
+        """
         check_not_forked()
-        evaluator = self._evaluator_for(split)
-        _, outputs = evaluator.evaluate_with_outputs(split, self.weights.parameters, self.weights.model_state)
+        evaluator, outputs = self._outputs_of_split(split, mc_samples)
         return record_predictions(evaluator, split, outputs)
 
     @cached_property
     def data(self) -> Data:
         """The run's encoded data. Raises UserError if it has changed since the run, or is not available."""
         run = f"run={self.folder.name}"
-        node = self._run.config.values["data"]
+        node = self.run.config.values["data"]
         came_as = "a table" if node.get("_target_") == FRAME else node.get("given")
         if came_as is not None and self._source is None:
             raise UserError(
                 f"{run}: the data of this run came from Python, as {came_as}. "
                 "Load the run in Python with the same data: runner.load(folder, data=…)."
             )
-        data, _ = load_data(self._run.config, self._source, self._progress, self.transform.constants)
-        if any(dataset["digest"] != data.fingerprint for dataset in self._run.record["datasets"]):
+        data, _ = load_data(self.run.config, self._source, self._progress, self.transform.constants)
+        if any(dataset["digest"] != data.fingerprint for dataset in self.run.record["datasets"]):
             raise UserError(
                 f"{run}: the data, or how it is split, has changed since the run was trained. "
                 "Undo the change, or train again."
@@ -547,21 +610,28 @@ class TrainedModel:
 
     @cached_property
     def _predict_fn(self) -> PredictFn:
-        run = self._run
+        run = self.run
         size, checks_memory = run.training.evaluation_batch_size, run.training.check_memory
         return PredictFn(run.program, run.program_inputs, size, checks_memory=checks_memory)
+
+    def _open_split(self, split: str) -> list[OpenSplit]:
+        """A split of the run's data, as each run encodes it. Raises UserError if the data has no such split."""
+        evaluator = self._evaluator_for(split)
+        return [OpenSplit(evaluator, evaluator.data.splits[split])]
 
     def _evaluator_for(self, split: str) -> Evaluator:
         """The evaluator of the run's data. Raises UserError if the data has no such split."""
         check_split(self.folder, split, self.splits)
-        return self._evaluator
+        return self.evaluator
 
     @cached_property
-    def _evaluator(self) -> Evaluator:
-        return self._make_evaluator(self.data)
+    def evaluator(self) -> Evaluator:
+        """The evaluator of the run's data."""
+        return self.make_evaluator(self.data)
 
-    def _make_evaluator(self, data: Data) -> Evaluator:
-        run = self._run
+    def make_evaluator(self, data: Data) -> Evaluator:
+        """An evaluator of the run on data that is encoded as that of the run."""
+        run = self.run
         teacher = load_teacher(run.config, data, self.features, self._progress.note)
         program = run.program
         if teacher is not None:

@@ -67,28 +67,33 @@ def command(config: Config) -> int:
         check_output(config.values["output"])
     with problems.collect():
         check_has_target(target_nodes(config.values["feature"]), config.values["run"])
-    with problems.collect():
-        check_recorded_split(config)
+    for own in (config, *config.members):
+        with problems.collect():
+            check_recorded_split(own)
+    of_others: list[Source | None] = []
     with problems.collect():
         new_rows = open_new_rows(config)
         _check_copied(config, new_rows, output.columns)
+        of_others = [open_new_rows(own) for own in config.members]
     problems.raise_all()
-    from runner.inference.trained_model import open_model
+    from runner.inference.ensemble import join_rows
+    from runner.inference.load_model import open_model
 
     with closing(make_progress(quiet=config.values["quiet"])) as progress:
         model = open_model(config, progress)
         note_readings(new_rows, model, progress)
         split = config.split or model.default_split if new_rows is None else None
         with nullcontext() if new_rows is None else explain_errors_in_new_rows(config):
-            predictions = _predict(config, model, str(split) if new_rows is None else new_rows, progress)
-        source, rows = new_rows, _list_rows(predictions)
+            rows = str(split) if new_rows is None else join_rows(new_rows, of_others)
+            predictions = _predict(config, model, rows, progress)
+        source, numbers = new_rows, _list_rows(predictions)
         if split is not None:
-            source, rows = model.data.source, model.data.source_rows(model.data.splits[split])
+            source, numbers = model.data.source, model.data.source_rows(model.data.splits[split])
         assert source is not None
         if output.columns is not None:
-            columns = copy_beside(predictions, source, output.columns, rows)
+            columns = copy_beside(predictions, source, output.columns, numbers)
         else:
-            columns = _copy_known(predictions, model, source, rows, is_split=split is not None)
+            columns = _copy_known(predictions, model, source, numbers, is_split=split is not None)
         write_table(path, columns)
     if not config.values["quiet"]:
         rows_text = f"the {split} split" if split else f"the rows of {name_new_rows(config)}"
@@ -100,7 +105,7 @@ def command(config: Config) -> int:
 
 
 def _predict(
-    config: Config, model: TrainedModel, rows: str | Source, progress: Progress
+    config: Config, model: TrainedModel, rows: Any, progress: Progress
 ) -> Predictions | Mapping[str, Predictions]:
     """Predicts a split or new rows. Images are written, and the predictions have the paths of their files."""
 

@@ -16,9 +16,10 @@ from runner.data.stacked_columns import StackedColumns
 from runner.data.steps import flatten_steps
 from runner.errors import error_location
 from runner.program.model import Augment, Model, list_inputs
-from runner.program.monte_carlo import Samples, make_streams
+from runner.program.monte_carlo import make_streams
 from runner.program.objective import augment, make_targets
 from runner.program.parts import BuiltParts, ProgramInputs
+from runner.program.samples import Samples
 
 STREAMS = {
     "init": 0,
@@ -233,23 +234,23 @@ def random_key(program_inputs: ProgramInputs, stream: str, step: jax.Array | int
 def draw_samples(
     sample: Callable[..., dict[str, Samples]],
     samples: dict[str, Samples],
-    count: int,
+    count: int | None,
     number: int,
     program_inputs: ProgramInputs,
     *inputs: Any,
 ) -> dict[str, Samples]:
-    """Adds samples of Monte Carlo dropout for a batch to `samples`.
+    """Adds samples of Monte Carlo dropout for a batch to `samples`, or the output without dropout.
 
     Args:
         sample: (samples, random key, program inputs, *inputs) -> the samples with one more.
         samples: the samples before.
-        count: how many are added.
+        count: how many are added. None: one, without dropout.
         number: the number of the batch, which has random keys of its own.
         program_inputs: numbers and constants.
         inputs: the other arguments of `sample`.
     """
-    key = random_key(program_inputs, "mc", number)
-    for _ in range(count):
+    key = None if count is None else random_key(program_inputs, "mc", number)
+    for _ in range(count or 1):
         samples = sample(samples, key, program_inputs, *inputs)
     return samples
 

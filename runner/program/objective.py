@@ -17,9 +17,9 @@ from components.types import Batch, Metric, Output, Regularizer, TargetSpec, Use
 from runner.config.check_targets import RESERVED_NAMES, WEIGHTED
 from runner.data.encode import TARGET
 from runner.errors import LocatedError, error_location
-from runner.program.monte_carlo import Spread
 from runner.program.parts import BatchAugmentation, BuiltParts, part_key, part_name, record_name
 from runner.program.returns import check_measured, check_numbers, check_same_shapes, check_sums_of_batch
+from runner.program.samples import Spread
 from runner.program.trees import copy_containers
 
 STRICT_SHAPES = partial(jax.numpy_rank_promotion, "raise")  # (B,) and (B, 1) don't silently become (B, B)
@@ -36,7 +36,7 @@ class ExampleOutputs(NamedTuple):
         losses: float32 (B,). That of an image is the mean over its pixels that count, or 0 if none does.
         batch: the targets, masks and weights as the losses got them, if augmentations change evaluations too; with
             images, also the inputs. None: they are those of the data.
-        spread: how far the samples of Monte Carlo dropout are apart, whose mean the logits are. None: there are none.
+        spread: how far the samples are apart whose mean the logits are. None: there are none.
     """
 
     logits: Mapping[str, Any]

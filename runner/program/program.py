@@ -24,7 +24,7 @@ from runner.program.dispatch import is_slow_in_loops, run_uncompiled, training_o
 from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
-from runner.program.monte_carlo import Draw, Samples, add_sample, average_samples, start_samples
+from runner.program.monte_carlo import Draw, add_sample, start_samples
 from runner.program.objective import (
     Counts,
     ExampleOutputs,
@@ -40,6 +40,7 @@ from runner.program.objective import (
 from runner.program.optimizer import OptimizerFactory, average_schedule_free, find_schedule_free, is_joint
 from runner.program.parts import BuiltParts, ProgramInputs, build_parts, part_name
 from runner.program.returns import check_rates, check_shapes, check_step
+from runner.program.samples import Samples, average_samples
 from runner.program.state import RateInputs, TrainState
 from runner.program.trees import carry_over, copy_containers, list_in_order, list_paths, merge
 from runner.program.update import (
@@ -83,8 +84,8 @@ class Program:
             over the rows, and the outputs for each row, without those of targets that are images. One more argument
             may be samples of the same rows, as `sample` returns them: the outputs are then their mean.
         evaluate_images: the same, with them.
-        sample: (samples, random key, program inputs, parameters, model state, data, rows) -> the samples of Monte Carlo
-            dropout of the rows with one more. The key is that of the rows.
+        sample: (samples, random key, program inputs, parameters, model state, data, rows) -> the samples of the rows
+            with one more, of Monte Carlo dropout. The key is that of the rows. None: dropout is off.
         rates: (program inputs, a clock with arrays of steps and total steps (N,)) -> the numbers of the schedule, (N,).
         memory_needs: the memory that each compiled function needs, by its name and the shapes of its arguments. The
             evaluator fills this cache. None: the compiler doesn't report it.
@@ -429,18 +430,18 @@ class Program:
         sums = compute_sums(parts, output, batch, losses, training=False)
         return sums, example_outputs(parts, output, batch, losses, images=images)._replace(spread=spread)
 
-    def _sample(self, samples: Mapping[str, Samples], key: jax.Array, *arguments: Any) -> dict[str, Samples]:
+    def _sample(self, samples: Mapping[str, Samples], key: jax.Array | None, *arguments: Any) -> dict[str, Samples]:
         """The samples of some examples with one more. The arguments after the random key are those of `_draw`."""
         parts, draw = self._draw(*arguments)
         return add_sample(parts, samples, draw, key)
 
-    def start_samples(self, *arguments: Any) -> dict[str, Samples]:
+    def start_samples(self, *arguments: Any, drops: bool) -> dict[str, Samples]:
         """The samples of some examples before the first one. The arguments are those of `sample` after the key.
 
         Raises:
-            UserError: the model draws no random numbers, so that all samples would be equal.
+            UserError: dropout is on (`drops`), and the model draws no random numbers: all samples would be equal.
         """
-        return start_samples(*self._draw(*arguments))
+        return start_samples(*self._draw(*arguments), drops=drops)
 
     def _draw(
         self, program_inputs: ProgramInputs, parameters: Any, model_state: Any, data: Any, rows: jax.Array
@@ -449,7 +450,7 @@ class Program:
         parts, variables = self.build_parts(program_inputs), {"params": parameters, **model_state}
         encoded = take_examples(data, rows)
 
-        def draw(key: jax.Array) -> Output:
+        def draw(key: jax.Array | None) -> Output:
             return self.forward(parts, program_inputs, variables, encoded, step=None, mc_key=key)[1]
 
         return parts, draw

@@ -43,7 +43,7 @@ GROUPS_WITH_DEFAULTS = (
 PACKAGES = ("titrate", "jax", "jaxlib", "flax", "optax", "numpy")
 
 DIFF_FILE = "code.diff"  # the uncommitted changes of the user's code
-MANIFEST, RANKING = "sweep.json", "ranking.csv"  # files in a sweep's folder
+RANKING = "ranking.csv"  # in a sweep's folder
 
 
 def describe_run(config: Config, data: Data, digest: str, tracking: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from runner.execution.open_folder import SweepMember, diff_files
 from runner.execution.prepare import build_tracking, with_python_source
 from runner.files import write_atomically
 from runner.platform import cache_folder, start_jax
-from runner.record.description import MANIFEST, describe_sweep, run_name
+from runner.record.description import describe_sweep, run_name
 from runner.record.naming import title_member, title_sweep
 from runner.run_folder import (
+    MANIFEST,
     RunFolder,
     check_root,
     create_folder,

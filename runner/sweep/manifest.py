@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import read_json, write_atomically
-from runner.record.description import MANIFEST
+from runner.run_folder import MANIFEST
 from runner.sweep.plan import Plan, PlannedRun, explain_incomparable, override_key
 from runner.tree import dotted_leaves
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +28,15 @@ from runner.display.progress import Progress
 from runner.log import LOG
 from runner.program.forward import draw_samples
 from runner.program.metric_sums import MetricSums, add_sums, compute_metrics
-from runner.program.monte_carlo import Samples
 from runner.program.objective import ExampleOutputs, StepSums, decode_logits, decode_targets, make_targets
 from runner.program.parts import ProgramInputs, TeacherInputs, build_augmentations, record_name
 from runner.program.program import Program
+from runner.program.samples import Samples
 from runner.record.predictions import RecordedPredictions
 
 BATCH_SIZE_KEY = "training.batch_size"
+SamplesOfBatch: TypeAlias = Sequence[Mapping[str, Samples]]
+"""The sets of samples of the rows of a batch, by target."""
 HOST_COPIES = 2  # of a batch: one is computed with while the next one is gathered
 EVALUATION_SIZE_KEY = "training.evaluation_batch_size"
 
@@ -245,53 +248,74 @@ class Evaluator:
             free, remedy = memory.measure_free_host_memory(), describe_longest(lists)
             memory.check_need(f"a batch of {split}", batch, needed, free=free, warn=self.warn_of_memory, remedy=remedy)
 
-    def evaluate(
-        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
-    ) -> dict[str, float]:
+    def evaluate(self, split: str, parameters: Any, model_state: Any) -> dict[str, float]:
         """The metrics of a split: {"valid/loss": …, …}.
 
         Args:
             split: the split.
             parameters: the parameters of the model.
             model_state: its state.
-            mc_samples: the number of samples of Monte Carlo dropout, whose mean is evaluated. None: dropout is off.
-
-        Raises:
-            UserError: the samples would be equal, because the model draws no random numbers.
         """
-        with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples)
-            sums = [batch_sums for batch_sums, _, _ in batches]
-            return self.compute_metrics(add_sums({}, sums, self.metrics), split)
-
-    def compute_metrics(self, sums: MetricSums, split: str) -> dict[str, float]:
-        """The losses and metrics of a split, {"valid/loss": …, …}, from their sums."""
-        return compute_metrics(sums, self.metrics, split, self.loss_weights)
+        [metrics], _ = self.evaluate_means(split, parameters, model_state, None, with_outputs=False)
+        return metrics
 
     def evaluate_with_outputs(
-        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
+        self, split: str, parameters: Any, model_state: Any
     ) -> tuple[dict[str, float], ExampleOutputs]:
         """The metrics of a split, and the outputs for each of its rows, in the order of the split.
 
         The arguments are those of `evaluate`.
         """
-        sums, outputs = [], []
+        [metrics], outputs = self.evaluate_means(split, parameters, model_state, None)
+        return metrics, outputs
+
+    def evaluate_means(
+        self,
+        split: str,
+        parameters: Any,
+        model_state: Any,
+        samples: Iterable[SamplesOfBatch] | None,
+        *,
+        with_outputs: bool = True,
+    ) -> tuple[list[dict[str, float]], ExampleOutputs]:
+        """The metrics of the mean of each of several sets of samples, and the outputs of the first one for each row.
+
+        Args:
+            split: the split.
+            parameters: the parameters of the model.
+            model_state: its state.
+            samples: for each batch of `evaluation_batch_size` rows, the sets of samples of its rows. None: the output
+                of the model itself is evaluated.
+            with_outputs: whether the outputs are needed. If not, there are none.
+        """
+        sums: list[list[StepSums]] = []
+        outputs = []
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples)
-            for batch_sums, batch_outputs, mask in batches:
-                sums.append(batch_sums)
-                outputs.append(jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], batch_outputs))
-            metrics = self.compute_metrics(add_sums({}, sums, self.metrics), split)
+            for results, mask in self._evaluate_batches(self.data.splits[split], parameters, model_state, samples):
+                sums.append([own for own, _ in results])
+                if with_outputs:
+                    outputs.append(jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], results[0][1]))
+            of_sets = [*zip(*sums, strict=True)] or [()]
+            metrics = [self.compute_metrics(add_sums({}, own, self.metrics), split) for own in of_sets]
+            if not with_outputs:
+                return metrics, ExampleOutputs({}, {})
             return metrics, jax.tree.map(lambda *pieces: np.concatenate(pieces), *outputs)
 
+    def compute_metrics(self, sums: MetricSums, split: str) -> dict[str, float]:
+        """The losses and metrics of a split, {"valid/loss": …, …}, from their sums."""
+        return compute_metrics(sums, self.metrics, split, self.loss_weights)
+
     def outputs_in_batches(
-        self, split: str, parameters: Any, model_state: Any, mc_samples: int | None = None
+        self, split: str, parameters: Any, model_state: Any, samples: Iterable[SamplesOfBatch] | None = None
     ) -> Iterator[tuple[np.ndarray, ExampleOutputs]]:
-        """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images."""
+        """Yields the numbers of consecutive rows of a split, int64 (B,), and their outputs, also those of images.
+
+        The arguments are those of `evaluate_means`.
+        """
         numbers, first = self.data.number_rows(split), 0
         with self.memory_error_location("evaluating", EVALUATION_SIZE_KEY):
-            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, mc_samples, images=True)
-            for _, outputs, mask in batches:
+            batches = self._evaluate_batches(self.data.splits[split], parameters, model_state, samples, images=True)
+            for [(_, outputs), *_], mask in batches:
                 stop = first + int(mask.sum())
                 yield numbers[first:stop], jax.tree.map(lambda leaf, mask=mask: np.asarray(leaf)[mask], outputs)
                 first = stop
@@ -301,30 +325,54 @@ class Evaluator:
         rows: RowNumbers,
         parameters: Any,
         model_state: Any,
-        mc_samples: int | None = None,
+        samples: Iterable[SamplesOfBatch] | None = None,
         *,
         images: bool = False,
-    ) -> Iterator[tuple[StepSums, ExampleOutputs, np.ndarray]]:
-        """Evaluates rows. Yields each batch's metric sums, outputs for each example, and mask (False for padding)."""
+    ) -> Iterator[tuple[list[tuple[StepSums, ExampleOutputs]], np.ndarray]]:
+        """Evaluates rows. Yields the metric sums and the outputs for each example, and the mask (False for padding).
+
+        With samples, a batch has sums and outputs for each set of them.
+        """
         name = "the evaluation of images" if images else "the evaluation"
-        name += "" if mc_samples is None else " of samples"
+        name += "" if samples is None else " of samples"
         function = self.program.evaluate_images if images else self.program.evaluate
         size = self.evaluation_batch_size
-        empty: dict[str, Samples] = {}
-        for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
+        chunks = enumerate(self.batches.chunks(rows, size, 1, pad=True))
+        sets: Iterable[Sequence[tuple[Any, ...]]] = itertools.repeat([()], -(-len(rows) // size))
+        if samples is not None:
+            sets = ([(each,) for each in own] for own in samples)
+        for (number, chunk), own_sets in zip(chunks, sets, strict=True):
             inputs = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0]
             arguments: tuple[Any, ...] = *inputs, chunk.mask, np.int32(number)
-            if mc_samples is not None:
-                empty = empty or self.program.start_samples(*inputs)  # all batches have the same shape
-                arguments = *arguments, draw_samples(self.program.sample, empty, mc_samples, number, *inputs)
-            need = self.compile_function(name, function, chunk, *arguments)
+            need = self.compile_function(name, function, chunk, *arguments, *own_sets[0])
             # Memory is checked once: later, other work may hold some of it for a moment.
             if need and number == 0 and not self._is_memory_checked:
                 batch = EVALUATION_SIZE_KEY, size
                 memory.check_need(name, batch, need.additional, warn=self.warn_of_memory)
                 self._is_memory_checked = True
-            sums, outputs = function(*arguments)
-            yield sums, outputs, chunk.mask
+            yield [function(*arguments, *own) for own in own_sets], chunk.mask
+
+    def draw_samples(
+        self, rows: RowNumbers, parameters: Any, model_state: Any, mc_samples: int | None, size: int
+    ) -> Iterator[dict[str, Samples]]:
+        """Yields the samples of Monte Carlo dropout of each batch of rows, or their outputs without dropout.
+
+        Args:
+            rows: the rows.
+            parameters: the parameters of the model.
+            model_state: its state.
+            mc_samples: the number of samples. None: there is one, and dropout is off.
+            size: the number of rows of a batch. The last one is padded.
+
+        Raises:
+            UserError: the samples would be equal, because the model draws no random numbers.
+        """
+        empty: dict[str, Samples] = {}
+        for number, chunk in enumerate(self.batches.chunks(rows, size, 1, pad=True)):
+            inputs = self.program_inputs, parameters, model_state, chunk.data, chunk.rows[0]
+            # All batches have the same shape.
+            empty = empty or self.program.start_samples(*inputs, drops=mc_samples is not None)
+            yield draw_samples(self.program.sample, empty, mc_samples, number, *inputs)
 
     def compute_targets(self, split: str, batch: Batch | None = None) -> dict[str, np.ndarray]:
         """The targets of rows by name, as `decode_targets` returns them.

@@ -26,12 +26,15 @@ def decode(predictions: Any, constants: Constants, *, pipeline: Pipeline, factor
         factor: the factor of the numbers before they were normalized.
     """
     if isinstance(predictions, np.ndarray):
-        host, device = constants.host, constants.device
-        offset, divisor = (
-            np.ldexp(np.asarray(device[name], np.float64), host["exponent"]) for name in ("offset", "divisor")
-        )
-        return pipeline.undo(predictions.astype(np.float64), offset + host["shift"], divisor, np) / factor
+        return pipeline.undo(predictions.astype(np.float64), *_get_host_constants(constants), np) / factor
     return pipeline.undo(predictions, *_get_data_constants(constants.device), jnp) / factor
+
+
+def encode(numbers: np.ndarray, constants: Constants, *, pipeline: Pipeline, factor: float) -> np.ndarray:
+    """Normalizes numbers, the inverse of `decode` in float64. The other arguments are those of `decode`."""
+    before_fit = pipeline.apply_before_fit(numbers.astype(np.float64) * factor, np)
+    encoded: np.ndarray = pipeline.apply_fitted(before_fit, *_get_host_constants(constants), np)
+    return encoded
 
 
 def decode_errors(
@@ -80,3 +83,12 @@ def _get_data_constants(device: Mapping[str, Any]) -> tuple[jax.Array, jax.Array
     """The offset and the divisor of numbers before they are encoded."""
     offset, divisor = (device.get(f"data_{name}", device[name]) for name in ("offset", "divisor"))
     return jnp.reshape(offset, (1, -1)), jnp.reshape(divisor, (1, -1))
+
+
+def _get_host_constants(constants: Constants) -> tuple[np.ndarray, np.ndarray]:
+    """The same in float64."""
+    host, device = constants.host, constants.device
+    offset, divisor = (
+        np.ldexp(np.asarray(device[name], np.float64), host["exponent"]) for name in ("offset", "divisor")
+    )
+    return offset + host["shift"], divisor

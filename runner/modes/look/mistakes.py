@@ -22,7 +22,8 @@ from runner.display.tables import Section
 from runner.figures.canvas import shorten, target_suffix
 from runner.figures.data import draw_image_grid
 from runner.files import check_no_links, write_atomically
-from runner.inference.trained_model import TrainedModel, open_model
+from runner.inference.load_model import open_model
+from runner.inference.trained_model import TrainedModel
 from runner.modes.look import image_mistakes
 from runner.modes.look.data import MAX_IMAGES, Look
 from runner.modes.look.image_mistakes import find_image_mistakes

@@ -21,6 +21,7 @@ from runner.inference.predictions import Predictions
 from runner.inference.trained_model import TrainedModel
 from runner.program.forward import random_key
 from runner.program.monte_carlo import make_streams
+from runner.training.evaluator import Evaluator
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
 
@@ -158,8 +159,17 @@ def test_new_rows_and_files_have_the_columns_of_the_spread(
 
 LAYERS = (
     "[{_target_: components.layer.Dense, features: 8}, {_target_: components.layer.BatchNorm}, "
-    "{_target_: flax.linen.Dropout, rate: 0.5}]"
+    "{_target_: components.layer.AlphaDropout, rate: 0.2}, {_target_: flax.linen.Dropout, rate: 0.5}]"
 )
+
+
+def test_alpha_dropout_alone_draws_too(in_empty_folder: Path) -> None:
+    layers = "[{_target_: components.layer.AlphaDropout, rate: 0.4}]"
+    words = ("architecture=sequential", f"architecture.layers={layers}")
+    model = train(in_empty_folder, CLASS % "kind", "softmax_cross_entropy", metric="accuracy", network=words)
+    predictions = model.predict({name: COLUMNS[name] for name in "xz"}, mc_samples=SAMPLES)
+    assert (predictions.spread["std"] > 0).all()
+    assert (predictions.spread["mutual_information"] > 0).any()
 
 
 def test_layers_of_flax_drop_too_and_batch_normalization_stays_in_inference(in_empty_folder: Path) -> None:
@@ -181,10 +191,55 @@ def test_a_network_without_dropout_is_an_error(in_empty_folder: Path) -> None:
             run(mc_samples=3)
 
 
+def test_an_evaluation_shows_how_samples_change_the_calibration(
+    in_empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [",".join(COLUMNS), *(",".join(map(str, row)) for row in zip(*COLUMNS.values(), strict=True))]
+    Path("table.csv").write_text("\n".join(lines))
+    data = ("data=csv", "data.path=table.csv", "data.target=kind", "data.test=12", "data.drop=[sick,tags,price]")
+    result: Result = runner.run(*data, *NETWORK, *QUICK)
+    assert main(["mode=evaluate", "run=last", "mc_samples=3", "intervals=null", "tracking=none"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    heading, plain, mean = rows[[row[0] for row in rows].index("split") :][:3]
+    assert heading[-1] == "expected_calibration_error"
+    predictions = runner.load(result.folder).predict("test")
+    assert isinstance(predictions, Predictions)
+    confidence = np.asarray(predictions.probabilities).max(1)
+    bins = np.ceil(confidence * 15)
+    is_right = predictions.prediction == predictions.target
+    gaps = [abs((is_right[bins == each] - confidence[bins == each]).sum()) for each in np.unique(bins)]
+    assert float(plain[-1]) == pytest.approx(sum(gaps) / 12, rel=1e-4)
+    assert plain[-1] != mean[-1]
+    assert (result.folder / "figures/calibration_mc_dropout_test.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_metrics_of_samples_need_no_evaluation_without_them(
+    in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = train(in_empty_folder, CLASS % "kind", "softmax_cross_entropy", metric="accuracy")
+    given = []
+    evaluate = Evaluator.evaluate_means
+
+    def count(self: Evaluator, *arguments: Any, **options: Any) -> Any:
+        given.append(arguments[3])
+        return evaluate(self, *arguments, **options)
+
+    monkeypatch.setattr(Evaluator, "evaluate_means", count)
+    model.evaluate("test", mc_samples=2)
+    assert len(given) == 1
+    assert given[0] is not None
+
+
 @pytest.mark.parametrize("number", [0, 1, -3, True, 2.5])
 def test_a_number_of_samples_that_makes_no_sense_is_an_error(number: Any) -> None:
     with pytest.raises(UserError, match=r"mc_samples is .*whole number, 2 or more"):
         check_mc_samples(number)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_command_with_too_few_samples_names_the_range(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mode=evaluate", "run=last", f"mc_samples={number}"]) == 2
+    assert f"mc_samples: {number} is not a whole number in [2, 100000] or null" in capsys.readouterr().err
 
 
 def test_samples_are_for_finished_runs(capsys: pytest.CaptureFixture[str]) -> None:

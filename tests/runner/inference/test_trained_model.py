@@ -26,7 +26,8 @@ from runner import npz
 from runner.__main__ import main
 from runner.execution.execute import Result
 from runner.inference import image_output, output
-from runner.inference.trained_model import TrainedModel, load_model
+from runner.inference.load_model import load_model
+from runner.inference.trained_model import TrainedModel
 from runner.record.predictions import load_predictions
 
 pytestmark = [pytest.mark.optax, pytest.mark.usefixtures("in_empty_folder")]
@@ -286,7 +287,7 @@ def test_the_evaluation_batch_size_is_at_most_the_largest_evaluated_split(
     change_config(copy, lambda values: values["training"].update(evaluation_batch_size=10**9))
     model = load_model(copy, source=source())
     assert model.evaluate()["test/loss"] == pytest.approx(load_model(folder, source=source()).evaluate()["test/loss"])
-    assert model._evaluator.evaluation_batch_size == 12
+    assert model.evaluator.evaluation_batch_size == 12
 
 
 def test_new_rows_are_encoded_with_the_constants_of_the_training_split() -> None:
@@ -474,7 +475,7 @@ def test_a_folder_without_weights_is_an_error(copied: Path) -> None:
 def test_a_folder_that_is_not_a_run_is_an_error(copied: Path) -> None:
     record = json.loads((copied / "record.json").read_text())
     (copied / "record.json").write_text(json.dumps(record | {"kind": "sweep"}))
-    with pytest.raises(UserError, match=r"is a sweep\. Name one of its runs"):
+    with pytest.raises(UserError, match=r"is a sweep of which no runs have finished"):
         load_model(copied)
 
 
