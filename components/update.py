@@ -205,10 +205,10 @@ class EMA:
 class SWA:
     """Stochastic weight averaging: a mean of the parameters at several steps late in the run, each with equal weight.
 
-    mean = mean + (value - mean) / n for the n-th set of parameters. They are taken after each step that is a multiple
-    of `every` and comes after the start; a skipped step adds none. Evaluations, the best weights and predictions use
-    the mean as soon as it has one set, and the plain weights before. The moments of BatchNorm are counted again with
-    the mean before each evaluation: they are the mean of the moments of `batches` training batches.
+    mean = mean + (value - mean) / n for the n-th set of parameters. They are taken after the steps nearest to the
+    multiples of `every` that come after the start; a skipped step adds none. Evaluations, the best weights and
+    predictions use the mean as soon as it has one set, and the plain weights before. The moments of BatchNorm are
+    counted again with the mean before each evaluation: they are the mean of the moments of `batches` training batches.
 
     The best evaluation decides which weights the run keeps: those of the mean, or plain ones from before. The report
     says which. `last` counts from the planned end of the run. A run that stops early has a mean of fewer sets, or none.
@@ -239,13 +239,13 @@ class SWA:
 
     def due_steps(self, clock: Clock) -> tuple[jax.Array, jax.Array]:
         def count(duration: Duration) -> jax.Array:
-            return jnp.round(duration.steps(clock)).astype(jnp.int32)
+            return _nearest(duration.steps(clock))
 
         if self.last is None:
             start = count(Duration(0.75) if self.start is None else self.start)
         else:
             start = jnp.maximum(clock.total_steps - count(self.last), 0)
-        return start, jnp.maximum(count(self.every), 1)
+        return start, jnp.maximum(self.every.steps(clock), 1)
 
     def init(self, variables: Variables) -> Variables:
         return {**variables, "average": {"count": jnp.int32(0), "start": jnp.int32(0)}}
@@ -258,8 +258,10 @@ class SWA:
         self, variables: Variables, averaged: Variables, step: jax.Array, clock: Clock
     ) -> tuple[Variables, Variables]:
         start, every = self.due_steps(clock)
-        done = clock.step + 1
-        is_due = (done > start) & (done % every == 0)
+        done = jnp.asarray(clock.step) + 1
+        whole = _nearest(every)  # of whole numbers, the remainder is also exact above 2^24
+        nearest = _nearest(jnp.round(done.astype(jnp.float32) / every) * every)
+        is_due = (done > start) & jnp.where(every == whole.astype(jnp.float32), done % whole == 0, nearest == done)
         # In a run that was extended, the start may be another one. Then the mean begins again.
         is_same = (start == averaged["average"]["start"]) & (done > start)
         count = jnp.where(is_same, self.count(averaged), 0) + is_due.astype(jnp.int32)
@@ -296,6 +298,11 @@ class Prune:
             return jnp.where(is_small, jnp.zeros_like(leaf), leaf)
 
         return {**variables, "params": map_matching(prune, variables["params"], self.paths, default=WEIGHTS)}
+
+
+def _nearest(steps: jax.Array) -> jax.Array:
+    """The whole number of steps nearest to a number, int32."""
+    return jnp.round(steps).astype(jnp.int32)
 
 
 def _select(paths: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

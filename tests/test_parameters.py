@@ -163,7 +163,7 @@ def observe_update(part: Any) -> Iterator[str]:
     if hasattr(part, "before_evaluation"):
         yield describe(lambda tree: part.before_evaluation({"params": tree}), PARAMETERS)
     if isinstance(part, AveragesSets):
-        yield str([[int(number) for number in part.due_steps(clock)] for clock in CLOCKS])
+        yield str([[float(number) for number in part.due_steps(clock)] for clock in CLOCKS])
         yield repr(part.batches)
     elif hasattr(part, "after"):
         yield describe(lambda tree: part.after({"params": tree}, variables, jnp.int32(3)), PARAMETERS)

@@ -90,7 +90,7 @@ class AveragesSets(AfterUpdate, Protocol):
         """The number of sets in the mean, int32 (). 0: it has not begun, and `averaged` equals the variables."""
 
     def due_steps(self, clock: Clock) -> tuple[Scalar, Scalar]:
-        """When weights are taken: after each step whose number, from 1, is above the first and divides by the second.
+        """When weights are taken: after steps above the first number that are nearest to a multiple of the second one.
 
         Args:
             clock: the length of the run. The step doesn't matter.

@@ -11,8 +11,18 @@ from runner.training.step_plan import StepPlan
 
 def count_planned(member: AveragesSets, plan: StepPlan) -> int:
     """The number of sets of weights that are averaged by the end of a run."""
-    start, every = map(int, member.due_steps(Clock(0, plan.total_steps, plan.steps_per_epoch)))
-    return plan.total_steps // every - min(start, plan.total_steps) // every
+    start, every = _due_steps(member, plan)
+
+    def count_until(step: int) -> int:
+        count = int(step / every) + 1
+        return count if round(count * every) <= step else count - 1
+
+    return count_until(plan.total_steps) - count_until(min(start, plan.total_steps))
+
+
+def _due_steps(member: AveragesSets, plan: StepPlan) -> tuple[int, float]:
+    start, every = member.due_steps(Clock(0, plan.total_steps, plan.steps_per_epoch))
+    return int(start), float(every)
 
 
 def describe_plan(name: str, member: AveragesSets, plan: StepPlan) -> str | None:
@@ -20,11 +30,11 @@ def describe_plan(name: str, member: AveragesSets, plan: StepPlan) -> str | None
     planned = count_planned(member, plan)
     if planned > 1:
         return None
-    start, every = map(int, member.due_steps(Clock(0, plan.total_steps, plan.steps_per_epoch)))
+    start, every = _due_steps(member, plan)
     result = "the mean has a single set of weights" if planned else "the weights are not averaged"
     return (
-        f"note: {name} takes weights every {every:,} steps after step {start:,} of {plan.total_steps:,}, so {result}. "
-        "Let it start earlier or take weights more often, or train longer"
+        f"note: {name} takes weights every {every:,.10g} steps after step {start:,} of {plan.total_steps:,}, so "
+        f"{result}. Let it start earlier or take weights more often, or train longer"
     )
 
 

@@ -51,6 +51,7 @@ def test_the_mean_is_that_of_the_weights_taken_and_the_plain_weights_before() ->
         (("update.swa.last=6st", "update.swa.every=2st"), (16, 18, 20)),
         (("update.swa.last=50st", "update.swa.every=0.25"), (5, 10, 15, 20)),  # the whole run
         (("update.swa.start=0", "update.swa.every=8st"), (8, 16)),
+        (("update.swa.start=0.5", "update.swa.every=0.125"), (12, 15, 18, 20)),  # nearest to 12.5, 15, 17.5 and 20
         (("update.swa.start=7st", "update.swa.every=4st"), (8, 12, 16, 20)),
         (("update.swa.every=0.01",), (16, 17, 18, 19, 20)),  # a step at least; the start is 0.75
     ],

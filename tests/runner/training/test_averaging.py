@@ -11,10 +11,10 @@ import pytest
 from step_session import BATCH, Session, images
 
 from components.layer import BatchNorm
-from components.types import Duration
+from components.types import Clock, Duration
 from components.update import SWA
 from runner.program.moments import add_moments, replace_moments
-from runner.training.averaging import describe_plan, describe_result
+from runner.training.averaging import count_planned, describe_plan, describe_result
 from runner.training.step_plan import StepPlan
 
 NETWORK = ("optimizer=sgd", "architecture.widths=[6,5]", "architecture.batch_norm=true", "update=[swa]")
@@ -142,3 +142,22 @@ def test_a_mean_of_less_than_two_sets_of_weights_is_shown_before_the_run() -> No
     none = describe_plan("update.swa", SWA(start=Duration(20, "epoch")), PLAN)
     assert none is not None
     assert "after step 200 of 100, so the weights are not averaged" in none
+
+
+@pytest.mark.parametrize(
+    ("member", "planned"),
+    [
+        (SWA(), 3),  # after steps 80, 90 and 100 of 100
+        (SWA(start=Duration(0.0), every=Duration(1.45, "epoch")), 6),  # 14.5, …, 87
+        (SWA(start=Duration(12.0, "step"), every=Duration(1.25, "epoch")), 7),  # the first comes after step 12
+        (SWA(last=Duration(5.0, "epoch"), every=Duration(0.07)), 7),  # 56, …, 98
+    ],
+)
+def test_the_planned_sets_are_those_that_are_taken(member: SWA, planned: int) -> None:
+    assert count_planned(member, PLAN) == planned
+    variables: Any = {"params": {"w": jax.numpy.zeros(1)}}
+    averaged, after = member.init(variables), jax.jit(member.after)
+    for step in range(PLAN.total_steps):
+        clock = jax.tree.map(jax.numpy.int32, Clock(step, PLAN.total_steps, PLAN.steps_per_epoch))
+        averaged = after(variables, averaged, clock.step, clock)[1]
+    assert member.count(averaged) == planned
