@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import optax
 
 from components.paths import WEIGHTS, check_patterns, map_matching, matches_any
-from components.types import Duration, FieldError, Group, Range, Scalar, Turn, UserError, Variables
+from components.types import Clock, Duration, FieldError, Group, Range, Scalar, Turn, UserError, Variables
 
 __all__ = [
     "EMA",
+    "SWA",
     "ClipNorm",
     "ClipValue",
     "Decay",
@@ -255,6 +256,83 @@ class EMA:
 
 
 @dataclass(frozen=True)
+class SWA:
+    """Stochastic weight averaging: a mean of the parameters at several steps late in the run, each with equal weight.
+
+    mean = mean + (value - mean) / n for the n-th set of parameters. They are taken after the steps nearest to the
+    multiples of `every` that come after the start; a skipped step adds none. Evaluations, the best weights and
+    predictions use the mean as soon as it has one set, and the plain weights before. The moments of BatchNorm are
+    counted again with the mean before each evaluation: they are the mean of the moments of `batches` training batches.
+
+    The best evaluation decides which weights the run keeps: those of the mean, or plain ones from before. The report
+    says which. `last` counts from the planned end of the run. A run that stops early has a mean of fewer sets, or none.
+    If a run is extended and its start changes, as a share of it does, the mean begins again.
+
+    Attributes:
+        start: when the averaging starts, such as 15ep, 2000st or 0.75 of the run. None: 0.75, unless `last` is given.
+        last: the time before the end of the run from which parameters are taken, such as 5ep, in place of `start`.
+            With `every: 1ep`, it is a mean of the last five epochs.
+        every: the time from one set of parameters to the next.
+        batches: the number of training batches for the moments of BatchNorm, at most those of an epoch. None: an epoch.
+
+    References:
+        Izmailov et al., 2018: Averaging weights leads to wider optima and better generalization.
+    """
+
+    start: Annotated[Duration, Range(0, math.inf, "[)")] | None = None
+    last: Annotated[Duration, Range(0, math.inf, "()")] | None = None
+    every: Annotated[Duration, Range(0, math.inf, "()")] = Duration(1, "epoch")
+    batches: Annotated[int, Range(1)] | None = 100
+
+    order: ClassVar[int] = 2
+    evaluates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.last is not None:
+            raise FieldError("last", "`start` is set too, and both say when the averaging starts. Leave one out.")
+
+    def due_steps(self, clock: Clock) -> tuple[jax.Array, jax.Array]:
+        def count(duration: Duration) -> jax.Array:
+            return _nearest(duration.steps(clock))
+
+        if self.last is None:
+            start = count(Duration(0.75) if self.start is None else self.start)
+        else:
+            start = jnp.maximum(clock.total_steps - count(self.last), 0)
+        return start, jnp.maximum(self.every.steps(clock), 1)
+
+    def init(self, variables: Variables) -> Variables:
+        return {**variables, "average": {"count": jnp.int32(0), "start": jnp.int32(0)}}
+
+    def count(self, averaged: Variables) -> jax.Array:
+        count: jax.Array = averaged["average"]["count"]
+        return count
+
+    def after(
+        self, variables: Variables, averaged: Variables, step: jax.Array, clock: Clock
+    ) -> tuple[Variables, Variables]:
+        start, every = self.due_steps(clock)
+        done = jnp.asarray(clock.step) + 1
+        whole = _nearest(every)  # of whole numbers, the remainder is also exact above 2^24
+        nearest = _nearest(jnp.round(done.astype(jnp.float32) / every) * every)
+        is_due = (done > start) & jnp.where(every == whole.astype(jnp.float32), done % whole == 0, nearest == done)
+        # In a run that was extended, the start may be another one. Then the mean begins again.
+        is_same = (start == averaged["average"]["start"]) & (done > start)
+        count = jnp.where(is_same, self.count(averaged), 0) + is_due.astype(jnp.int32)
+
+        def follow(old: jax.Array, new: jax.Array) -> jax.Array:
+            return jnp.where(is_due | (count == 0), new, old)
+
+        def average(old: jax.Array, new: jax.Array) -> jax.Array:
+            mean = old + (new - old) / jnp.maximum(count, 1).astype(new.dtype)
+            return jnp.where(count <= 1, follow(old, new), jnp.where(is_due, mean, old))
+
+        changed = {name: jax.tree.map(follow, averaged[name], tree) for name, tree in variables.items()}
+        changed["params"] = jax.tree.map(average, averaged["params"], variables["params"])
+        return variables, {**changed, "average": {"count": count, "start": start}}
+
+
+@dataclass(frozen=True)
 class Prune:
     """Sets small weights to 0 where they are evaluated, saved as the best, exported or used to predict.
 
@@ -297,6 +375,11 @@ def _divide_layers(paths: Sequence[str], level: int = 1) -> list[list[str]]:
             else:
                 body.append(own)
     return body if head is None else [*body, head]
+
+
+def _nearest(steps: jax.Array) -> jax.Array:
+    """The whole number of steps nearest to a number, int32."""
+    return jnp.round(steps).astype(jnp.int32)
 
 
 def _select(paths: Iterable[str], patterns: Iterable[str]) -> frozenset[str]:

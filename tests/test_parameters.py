@@ -23,7 +23,7 @@ from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 
 import components.architecture
 import components.layer
-from components.types import Batch, BindsTargets, Clock, Output, PixelRange, TargetSpec, UserError
+from components.types import AveragesSets, Batch, BindsTargets, Clock, Output, PixelRange, TargetSpec, UserError
 from runner.signature.build import ScalarSlot, build
 from runner.signature.parameters import REST, Parameter, read_signature
 from runner.signature.schema import FILLED_IN, SCHEMA
@@ -162,7 +162,10 @@ def observe_update(part: Any) -> Iterator[str]:
         yield describe(lambda tree: (chain := part.before(optax.sgd(0.1))).update(tree, chain.init(tree)), PARAMETERS)
     if hasattr(part, "before_evaluation"):
         yield describe(lambda tree: part.before_evaluation({"params": tree}), PARAMETERS)
-    if hasattr(part, "after"):
+    if isinstance(part, AveragesSets):
+        yield str([[float(number) for number in part.due_steps(clock)] for clock in CLOCKS])
+        yield repr(part.batches)
+    elif hasattr(part, "after"):
         yield describe(lambda tree: part.after({"params": tree}, variables, jnp.int32(3)), PARAMETERS)
     yield repr(getattr(part, "until", None))
 

@@ -323,3 +323,19 @@ def test_a_teacher_of_labels_is_none_of_classes() -> None:
     words += ["loss=distillation", "teacher=run", f"teacher.run={teacher.folder}"]
     with pytest.raises(UserError, match="its target has the kind multilabel, and that of this run classes"):
         runner.run(*words, source=two_classes())
+
+
+def test_a_teacher_whose_loss_has_other_logits_is_an_error_before_there_is_a_folder() -> None:
+    """Uncompiled, since a compiled run traces the loss first, which finds the difference too."""
+    columns = {**two_classes().columns, "label": np.arange(40) % 3}
+    source = Arrays(columns=columns, valid=8, test=8)
+    words = [*QUIET, ONE_EPOCH, "architecture.widths=[4]", "optimizer=sgd", "training.batch_size=8"]
+    teacher = runner.run(*words, "loss=coral", source=source)
+    words += ["loss=distillation", "teacher=run", f"teacher.run={teacher.folder}", "training.compile=false"]
+    message = (
+        "teacher.run: for target, the network of its loss coral has 1 logit, and that of this run's distillation "
+        "3 logits. Choose a teacher that was trained with a loss of as many logits, such as softmax_cross_entropy."
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        runner.run(*words, source=source)
+    assert [folder.name for folder in Path("outputs").iterdir()] == [teacher.folder.name]

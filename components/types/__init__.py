@@ -139,6 +139,7 @@ from components.types.training import apply_loss as apply_loss
 from components.types.update import UPDATE_PROTOCOLS as UPDATE_PROTOCOLS
 from components.types.update import AfterUpdate as AfterUpdate
 from components.types.update import AroundOptimizer as AroundOptimizer
+from components.types.update import AveragesSets as AveragesSets
 from components.types.update import BeforeEvaluation as BeforeEvaluation
 from components.types.update import BeforeOptimizer as BeforeOptimizer
 from components.types.update import Decaying as Decaying

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Required, TypeAlias, TypedDict, runtime_checkable
 
-from components.types.base import Duration, Range, Scalar
+from components.types.base import Clock, Duration, Range, Scalar
 from components.types.model import Variables
 from components.types.training import Schedule
 
@@ -57,7 +57,8 @@ class AfterUpdate(Protocol):
     """Changes or averages the variables at the end of a step.
 
     A member with an attribute `evaluates = True` provides the weights: evaluations, the best weights, exports and
-    predictions use its average in place of the variables.
+    predictions use its average in place of the variables. If `after` has a parameter `clock`, it also gets the
+    `Clock` of the step, which counts skipped steps too.
     """
 
     def after(self, variables: Variables, averaged: Variables, step: jax.Array) -> tuple[Variables, Variables]:
@@ -68,6 +69,33 @@ class AfterUpdate(Protocol):
             averaged: a tree like `variables`, which the member keeps from step to step. Before the first step, it
                 equals the initial variables. Constraints don't change it, but they apply where it is evaluated.
             step: the number of steps before this one, without those that were skipped, int32 ().
+        """
+
+
+@runtime_checkable
+class AveragesSets(AfterUpdate, Protocol):
+    """A member of `AfterUpdate` whose average is a mean of sets of weights, from some step of the run on.
+
+    The running moments of BatchNorm, of layers with a `momentum` and the collection `batch_stats`, are counted again
+    with the mean before it is evaluated. The record has the number of sets as `averaged_weights`.
+
+    Attributes:
+        batches: the number of training batches for the moments, at most those of an epoch. None: an epoch.
+    """
+
+    batches: int | None
+
+    def init(self, variables: Variables) -> Variables:
+        """What `after` gets as `averaged` in the first step: the variables, and other collections, such as a count."""
+
+    def count(self, averaged: Variables) -> jax.Array:
+        """The number of sets in the mean, int32 (). 0: it has not begun, and `averaged` equals the variables."""
+
+    def due_steps(self, clock: Clock) -> tuple[Scalar, Scalar]:
+        """When weights are taken: after steps above the first number that are nearest to a multiple of the second one.
+
+        Args:
+            clock: the length of the run. The step doesn't matter.
         """
 
 

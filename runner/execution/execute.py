@@ -37,6 +37,7 @@ from runner.record.description import describe_environment, list_changes
 from runner.record.predictions import RecordedPredictions, save_predictions
 from runner.run_folder import OBSERVERS_FOLDER, has_checkpoint, read_record, write_summary
 from runner.tracking import DELIVERY_SECONDS, Delivery, describe_view, note_missing
+from runner.training.averaging import describe_result
 from runner.training.calibration import BOUNDS as TEMPERATURES
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.calibration import fit_temperatures, set_temperatures
@@ -385,6 +386,10 @@ def _evaluate_best(run: PreparedRun, trainer_state: TrainerState) -> FinalMetric
         metrics |= {f"uncalibrated/{name}": value for name, value in uncalibrated.items()}
         metrics |= {record_name(name, "temperature"): value for name, value in temperatures.items()}
         notes = [*notes, _describe_temperatures(temperatures, metrics)]
+    if averaging := trainer.parts.members.averaging:
+        name, member = averaging
+        best_step = trainer_state.best_step
+        notes = [*notes, describe_result(f"update.{name}", member, trainer.plan, trainer_state.history, best_step)]
     step = trainer_state.step
     event = Event("end", step, run.trainer.plan.count_epochs(step), run.folder.path / OBSERVERS_FOLDER)
     run.observers.notify(event, metrics, weights)

@@ -51,6 +51,7 @@ from runner.program.trees import count_elements, list_changed, list_paths, selec
 from runner.run_folder import RunFolder, find_run, has_checkpoint
 from runner.signature.build import build
 from runner.signature.schema import SCHEMA
+from runner.training.averaging import describe_plan
 from runner.training.batch_size import choose_batch_size, list_sizes
 from runner.training.calibration import SPLIT as CALIBRATION_SPLIT
 from runner.training.observers import Observers
@@ -384,6 +385,10 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         name = f"update.{members.groups[0]}"
         example = f"'{name}.body={{paths: [architecture/dense_0], rate: 0.1}}'"
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
+    if members.averaging is not None:
+        name, member = members.averaging
+        if text := describe_plan(f"update.{name}", member, trainer.plan):
+            progress.note(text)
     for text in (*find_weak_lookahead(config.values), *find_optimizer_notes(config.values, rows)):
         progress.note(f"note: {text}")
     if members.freeze is None or turns:

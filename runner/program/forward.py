@@ -161,16 +161,32 @@ class ForwardPass:
         with error_location("teacher"):
             teacher = self._build_teacher(ProgramInputs(numbers, constants))
             augment_own = None if augment is None else _augment_teacher(augment, teacher.model, parts.model)
-            given, needed = ({name: target.head for name, target in each.targets.items()} for each in (teacher, parts))
-            if given != needed:
-                raise UserError(
-                    f"its logits have the shapes {given}, and the losses of this run need {needed}. Choose another "
-                    "teacher, or the loss that it was trained with."
-                )
             (_, output), _ = teacher.model.apply(
                 variables, inputs, constants, batch, train=False, mutable=[], augment=augment_own
             )
         return cast("Mapping[str, jax.Array]", output.outputs)
+
+    def check_teacher(self, parts: BuiltParts, program_inputs: ProgramInputs) -> None:
+        """Raises UserError unless the teacher, if there is one, has as many logits as the losses of this run compare.
+
+        Args:
+            parts: the parts of the experiment.
+            program_inputs: as in a call.
+        """
+        if self._build_teacher is None or program_inputs.teacher is None:
+            return
+        teacher = self._build_teacher(ProgramInputs(program_inputs.teacher.numbers, program_inputs.constants))
+        for name, own in parts.targets.items():
+            other = teacher.targets[name]
+            if other.head == own.head:
+                continue
+            with error_location("teacher.run"):
+                example = ", such as softmax_cross_entropy" if own.head[-1:] == (own.spec.outputs,) else ""
+                raise UserError(
+                    f"for {name}, the network of its loss {other.loss_name} has {_describe_head(other.head)}, and that "
+                    f"of this run's {own.loss_name} {_describe_head(own.head)}. Choose a teacher that was trained with "
+                    f"a loss of as many logits{example}."
+                )
 
     def apply_layers(self, program_inputs: ProgramInputs, encoded: Mapping[str, Any]) -> dict[str, Any]:
         """The targets and the weights of examples, from the encoded columns among `encoded` that hold them."""
@@ -190,6 +206,12 @@ def apply_target_layer(
     rows, steps = flatten_steps({TARGET: encoded})
     values = layer(rows[TARGET], constants)
     return values if steps is None or join is None else join(values.reshape(-1, steps, *values.shape[1:]))
+
+
+def _describe_head(shape: tuple[int, ...]) -> str:
+    """The logits of an example, as in "4 logits"."""
+    text = " x ".join(map(str, shape))
+    return f"{text} logit{'' if shape == (1,) else 's'}"
 
 
 def _augment_teacher(augment: Augment, teacher: Model, student: Model) -> Augment:

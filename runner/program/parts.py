@@ -117,6 +117,7 @@ class TargetParts(NamedTuple):
         loss_weight: the factor of its mean loss in the objective. None: 1.
         metrics: its metrics, by their names in the configuration.
         link: makes predictions of the logits (`Loss.link`, or `Loss.head` with parameters). None: they are the logits.
+        loss_name: the name of its loss in messages.
     """
 
     spec: TargetSpec
@@ -125,6 +126,7 @@ class TargetParts(NamedTuple):
     loss_weight: Any | None
     metrics: Mapping[str, Metric]
     link: Callable[[jax.Array], jax.Array] | None = None
+    loss_name: str = ""
 
 
 class TargetlessParts(NamedTuple):
@@ -269,6 +271,7 @@ def _build_target(name: str, spec: TargetSpec, static: Mapping[str, Any], number
         None if loss_weight is None else build(loss_weight, numbers),
         metrics,
         _build_head(loss, name, spec) if hasattr(loss, "head") else getattr(loss, "link", None),
+        getattr(loss, "option", part_name(loss)),
     )
 
 

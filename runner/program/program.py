@@ -24,6 +24,7 @@ from runner.program.dispatch import is_slow_in_loops, run_uncompiled, training_o
 from runner.program.forward import ForwardPass
 from runner.program.freeze import find_frozen, freeze_modules, split
 from runner.program.microbatches import accumulate, split_batch
+from runner.program.moments import MOMENTS, add_moments, replace_moments
 from runner.program.monte_carlo import Draw, add_sample, start_samples
 from runner.program.objective import (
     Counts,
@@ -49,7 +50,7 @@ from runner.program.update import (
     apply_before_evaluation,
     build_members,
     constrain_changes,
-    describe_skipped,
+    describe_members,
     init_update_state,
     skip_step,
 )
@@ -84,6 +85,8 @@ class Program:
             over the rows, and the outputs for each row, without those of targets that are images. One more argument
             may be samples of the same rows, as `sample` returns them: the outputs are then their mean.
         evaluate_images: the same, with them.
+        count_moments: (program inputs, parameters, model state, data, rows, step, number, ended) -> the model state
+            with moments of BatchNorm that are a mean over the training batches before, `number` of them, and the rows.
         sample: (samples, random key, program inputs, parameters, model state, data, rows) -> the samples of the rows
             with one more, of Monte Carlo dropout. The key is that of the rows. None: dropout is off.
         rates: (program inputs, a clock with arrays of steps and total steps (N,)) -> the numbers of the schedule, (N,).
@@ -114,6 +117,7 @@ class Program:
         self.train = jit(self._train, donate_argnums=1, static_argnames="ended", compiler_options=training_options())
         self.evaluate = jit(self._evaluate)
         self.evaluate_images = jit(partial(self._evaluate, images=True))
+        self.count_moments = jit(self._count_moments, static_argnames="ended")
         self.sample = jit(self._sample)
         self.rates = jit(self._compute_rates)
         self._constrain_average = jit(self._constrain_average_parameters)
@@ -340,7 +344,7 @@ class Program:
             parts.members,
             {"params": parameters, **model_state},
             state.update_state,
-            state.step,
+            rate_inputs.run_clock(state.step),
             constrain_free,
             frozen_parameters,
         )
@@ -352,7 +356,7 @@ class Program:
             new, sums, is_bad = skip_step(parts.members.skip, state, new, sums, value, gradients)
         first_bad = jnp.where((state.first_bad < 0) & is_bad, state.step, state.first_bad)
         scheduled = {name: jnp.asarray(number, jnp.float32) for name, number in scheduled.items()}
-        sums["last"] = {**scheduled, "first_bad": first_bad, **describe_skipped(parts.members, new)}
+        sums["last"] = {**scheduled, "first_bad": first_bad, **describe_members(parts.members, new.update_state)}
         return new._replace(first_bad=first_bad), sums
 
     def forward_parameters(self, program_inputs: ProgramInputs, variables: Any, encoded: Any) -> Any:
@@ -369,8 +373,8 @@ class Program:
         members = build_members(self.static_config["update"], program_inputs.numbers)
         parameters, model_state = state.parameters, state.model_state
         if members.evaluated is not None:
-            model_state = dict(state.update_state[members.evaluated])
-            parameters = model_state.pop("params")
+            averaged = state.update_state[members.evaluated]
+            parameters, model_state = averaged["params"], {name: averaged[name] for name in model_state}
         elif find_schedule_free(state.optimizer_state):
             parameters = self._average_schedule_free(state.optimizer_state, parameters)
         if parameters is not state.parameters and self.static_config["constraint"]:
@@ -429,6 +433,25 @@ class Program:
         losses = compute_losses(parts, output, batch._replace(weight=None))
         sums = compute_sums(parts, output, batch, losses, training=False)
         return sums, example_outputs(parts, output, batch, losses, images=images)._replace(spread=spread)
+
+    def _count_moments(
+        self,
+        program_inputs: ProgramInputs,
+        parameters: Any,
+        model_state: Any,
+        data: Any,
+        rows: jax.Array,
+        step: jax.Array,
+        number: jax.Array,
+        ended: tuple[str, ...] = (),
+    ) -> Any:
+        """The model state with the moments of one more training batch, the examples `rows` (B,)."""
+        parts, variables = self.build_parts(program_inputs), {"params": parameters, **model_state}
+        frozen = find_frozen(parts.members.freeze, parameters, ended=ended)
+        with replace_moments() as modules, freeze_modules(frozen):
+            encoded = take_examples(data, rows)
+            _, _, new = self.forward(parts, program_inputs, variables, encoded, step=step, part=number)
+        return {**model_state, MOMENTS: add_moments(model_state[MOMENTS], new[MOMENTS], modules, number)}
 
     def _sample(self, samples: Mapping[str, Samples], key: jax.Array | None, *arguments: Any) -> dict[str, Samples]:
         """The samples of some examples with one more. The arguments after the random key are those of `_draw`."""

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from components.types import Clock
+
 
 class TrainState(NamedTuple):
     """The training state: all that a training step changes, on the device.
@@ -38,11 +40,18 @@ class RateInputs(NamedTuple):
         total_steps: the number of steps that the schedule spans, int32 (). Later steps keep its last numbers.
         steps_per_epoch: the number of steps of an epoch, int32 ().
         scale: the plateau's factor of the rate, float32 ().
+        run_steps: the number of steps of the run, int32 (), for members of the update set. None: `total_steps`.
     """
 
     total_steps: Any
     steps_per_epoch: Any
     scale: Any
+    run_steps: Any = None
+
+    def run_clock(self, step: Any) -> Clock:
+        """Where the run is, whatever the schedule spans."""
+        run_steps = self.total_steps if self.run_steps is None else self.run_steps
+        return Clock(step, run_steps, self.steps_per_epoch)
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +13,10 @@ import jax.numpy as jnp
 from components.types import (
     AfterUpdate,
     AroundOptimizer,
+    AveragesSets,
     BeforeEvaluation,
     BeforeOptimizer,
+    Clock,
     Decaying,
     DecayingRates,
     Freezing,
@@ -31,6 +34,7 @@ from runner.signature.type_hints import element_hint
 
 MAX_SKIPPED = 10  # steps in a row that may be skipped
 SKIPPED_STEPS = "skipped_steps"  # the metric of how many steps of the run were skipped
+AVERAGED_WEIGHTS = "averaged_weights"  # the metric of how many sets of weights are in the mean that is evaluated
 
 
 class Members(NamedTuple):
@@ -62,6 +66,11 @@ class Members(NamedTuple):
     def evaluated(self) -> str | None:
         """The name of the member whose average is evaluated. None: the parameters are evaluated."""
         return next((name for name, member in self.after.items() if getattr(member, "evaluates", False)), None)
+
+    @property
+    def averaging(self) -> tuple[str, AveragesSets] | None:
+        """The member whose average is a mean of sets of weights, and its name."""
+        return next(((name, each) for name, each in self.after.items() if isinstance(each, AveragesSets)), None)
 
 
 def build_members(static: Mapping[str, Any], numbers: Mapping[str, Any]) -> Members:
@@ -114,6 +123,9 @@ def _check_only(names: Sequence[str]) -> None:
 def init_update_state(members: Members, variables: Variables) -> dict[str, Any]:
     """The state of the members before the first step, by name; empty if no member has one."""
     state: dict[str, Any] = dict.fromkeys(members.after, variables)
+    if members.averaging:
+        name, member = members.averaging
+        state[name] = member.init(variables)
     if members.skip:
         state[members.skip[0]] = {"total": jnp.int32(0), "in_a_row": jnp.int32(0)}
     return state
@@ -123,7 +135,7 @@ def apply_after(
     members: Members,
     variables: Variables,
     update_state: Mapping[str, Any],
-    step: jax.Array,
+    clock: Clock,
     constrain: Callable[[Any], Any],
     frozen_parameters: Any,
 ) -> tuple[Variables, dict[str, Any]]:
@@ -133,7 +145,7 @@ def apply_after(
         members: the update set.
         variables: the variables after the optimizer and the constraints.
         update_state: the state of the members before the step.
-        step: the number of steps before this one, int32 ().
+        clock: where the run is. Its step is the number of steps before this one.
         constrain: applies the constraints to parameters. Those that a member changes may violate them, and so may its
             average, which is kept as it is: `Program.evaluated_weights` applies them where it is evaluated.
         frozen_parameters: the parameters that don't change.
@@ -141,14 +153,15 @@ def apply_after(
     Returns:
         The new variables, and the new state of all members.
     """
-    new_state, taken = dict(update_state), step
+    new_state, taken = dict(update_state), jnp.asarray(clock.step)
     if members.skip:  # a skipped step is none for the members
-        taken = step - update_state[members.skip[0]]["total"]
+        taken = taken - update_state[members.skip[0]]["total"]
     for name, member in members.after.items():
         part = type(member).__name__
         with error_location(f"update.{name}"):
             own_variables, averaged = copy_containers((variables, new_state[name]))  # it may change them in place
-            returned = member.after(own_variables, averaged, taken)
+            takes_clock = "clock" in inspect.signature(member.after).parameters
+            returned = member.after(own_variables, averaged, taken, **({"clock": clock} if takes_clock else {}))
             if not isinstance(returned, tuple) or len(returned) != 2:
                 raise UserError(f"{part}.after must return a pair: the variables and their average.")
             for tree, old in zip(returned, (variables, new_state[name]), strict=True):
@@ -214,6 +227,12 @@ def skip_step(
     return kept, sums, in_a_row >= MAX_SKIPPED
 
 
-def describe_skipped(members: Members, state: Any) -> dict[str, jax.Array]:
-    """The number of skipped steps as a metric; empty if no member skips steps."""
-    return {SKIPPED_STEPS: state.update_state[members.skip[0]]["total"]} if members.skip else {}
+def describe_members(members: Members, update_state: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """What the members record as metrics: the number of skipped steps, and that of averaged sets of weights."""
+    described = {}
+    if members.skip:
+        described[SKIPPED_STEPS] = update_state[members.skip[0]]["total"]
+    if members.averaging:
+        name, member = members.averaging
+        described[AVERAGED_WEIGHTS] = member.count(update_state[name])
+    return described

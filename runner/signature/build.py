@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol
 
 from components.closest import suggest_name
-from components.types import Augmentation, Duration, FieldError, Loss, OpensSource, UserError, error_field
+from components.types import AfterUpdate, Augmentation, Duration, FieldError, Loss, OpensSource, UserError, error_field
 from components.uri_mask import MASK
 from runner.credentials import DATA_URI_VARIABLE, reveal
 from runner.signature.allowed_parts import find_kind_problem
@@ -24,6 +24,8 @@ from runner.user_code import is_user_code
 
 SEVERAL_FORMS = {(Loss, "__call__"), (Augmentation, "__call__")}
 """Methods of protocols that may have other parameters too. The program checks their calls."""
+OPTIONAL_PARAMETERS: Mapping[tuple[type, str], tuple[str, ...]] = {(AfterUpdate, "after"): ("clock",)}
+"""Parameters of methods of protocols that are passed by name to the parts that have them."""
 
 
 @dataclass(frozen=True)
@@ -260,8 +262,9 @@ def _find_parameter_problem(part: Any, target: str, title: str, cls: type) -> st
             signature = inspect.signature(getattr(part, name))
         except ValueError:  # a function that is not written in Python
             continue
+        optional = OPTIONAL_PARAMETERS.get((cls, name), ())
         try:
-            signature.bind(*names)
+            signature.bind(*names, **{each: each for each in optional if each in signature.parameters})
         except TypeError:
             called = target if name == "__call__" else f"{target}.{name}"
             return f"`{called}` takes {signature}. To be {title}, it must take ({', '.join(names)})."

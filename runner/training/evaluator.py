@@ -130,6 +130,7 @@ class Evaluator:
         constants = stack_columns(device, 0, program.column_kinds, program.stack_numbers)
         self.program_inputs: ProgramInputs = jax.device_put(ProgramInputs(dict(numbers), constants, teacher))
         self.parts = program.build_parts(self.program_inputs)
+        program.forward.check_teacher(self.parts, self.program_inputs)
         self.metrics: Mapping[str, Metric] = self.parts.metrics
         # Not those of the program: it may have been built for another fold, and decodes on the device only.
         self.data_targets = program.features.bind_targets(data.constants)

@@ -27,10 +27,11 @@ from runner.program.dispatch import steps_per_dispatch
 from runner.program.freeze import list_turns
 from runner.program.initial_weights import find_initial_weights, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
+from runner.program.moments import MOMENTS
 from runner.program.parts import ProgramInputs, TeacherInputs, record_name
 from runner.program.program import Program
 from runner.program.state import RateInputs, TrainState, copy_arrays, is_finite
-from runner.program.update import MAX_SKIPPED, SKIPPED_STEPS
+from runner.program.update import AVERAGED_WEIGHTS, MAX_SKIPPED, SKIPPED_STEPS
 from runner.run_folder import OBSERVERS_FOLDER
 from runner.training.checkpoint_manager import CheckpointManager
 from runner.training.evaluator import Evaluator
@@ -405,7 +406,8 @@ class Trainer(Evaluator):
     def rate_inputs(self, step: int, scale: float) -> RateInputs:
         """What the learning rate depends on, for the dispatch that starts at a step."""
         schedule_steps = self.plan.schedule_steps_at(step)
-        return RateInputs(np.int32(schedule_steps), np.int32(self.plan.steps_per_epoch), np.float32(scale))
+        steps_per_epoch, run_steps = np.int32(self.plan.steps_per_epoch), np.int32(self.plan.total_steps_at(step))
+        return RateInputs(np.int32(schedule_steps), steps_per_epoch, np.float32(scale), run_steps)
 
     def _read_sums(
         self, trainer_state: TrainerState, pending: list[Any], leave: int = 0, *, checks_parameters: bool = True
@@ -454,7 +456,7 @@ class Trainer(Evaluator):
         step = trainer_state.step
         record = self.compute_metrics(trainer_state.sums, "train")
         record |= _last_values(trainer_state.sums)
-        weights = self.program.evaluated_weights(self.program_inputs, trainer_state.train_state)
+        weights = self._evaluated_weights(trainer_state, record)
         if "valid" in self.data.splits:
             record |= self.evaluate("valid", *weights)
         is_best = self._update_monitor(trainer_state, record)
@@ -487,6 +489,43 @@ class Trainer(Evaluator):
             higher_is_better=self.higher_is_better,
         )
         return is_best
+
+    def _evaluated_weights(self, trainer_state: TrainerState, record: Mapping[str, float]) -> tuple[Any, Any]:
+        """The parameters and the model state to evaluate. If the parameters are a mean, the state gets its moments."""
+        state, averaging = trainer_state.train_state, self.parts.members.averaging
+        parameters, model_state = self.program.evaluated_weights(self.program_inputs, state)
+        if averaging is None or not record[AVERAGED_WEIGHTS] or MOMENTS not in model_state:
+            return parameters, model_state
+        name, member = averaging
+        model_state = self.count_moments(parameters, model_state, trainer_state.step, member.batches)
+        averages = {**state.update_state, name: {**state.update_state[name], **model_state}}
+        trainer_state.train_state = state._replace(update_state=averages)
+        return parameters, model_state
+
+    def count_moments(self, parameters: Any, model_state: Any, step: int, batches: int | None) -> Any:
+        """The model state with moments of BatchNorm that are counted with some parameters, over training batches.
+
+        The batches are the first ones of the epoch of the last step, augmented. The moments are the mean of theirs.
+
+        Args:
+            parameters: the parameters.
+            model_state: the model state, with other moments.
+            step: the number of steps taken.
+            batches: the number of batches. None: an epoch.
+        """
+        epoch, size = (step - 1) // self.plan.steps_per_epoch, self.training.batch_size // self.training.microbatches
+        order = self.order.epoch(epoch)
+        whole = max(len(order) // size, 1)  # without a last batch that is smaller, unless it is the only one
+        stop = whole if batches is None else min(batches, whole)
+        ended = self.plan.ended_turns(step - 1)
+        function, name = self.program.count_moments, "the moments of BatchNorm"
+        name += f" without {', '.join(ended)} frozen" if ended else ""
+        for number, chunk in enumerate(self.batches.chunks(order, size, 1, stop=stop, seed=(self.seed, epoch))):
+            examples, numbers = (chunk.data, chunk.rows[0]), (np.int32(step), np.int32(number))
+            arguments = self.program_inputs, parameters, model_state, *examples, *numbers, ended
+            self.compile_function(name, function, chunk, *arguments)
+            model_state = function(*arguments)
+        return model_state
 
     def _save(self, trainer_state: TrainerState, checkpoints: CheckpointManager) -> None:
         trainer_state.seconds = self.seconds()

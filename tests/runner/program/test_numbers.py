@@ -75,8 +75,9 @@ OWN_TESTS = {
     "contrastive",
     "distillation",
     "nt_xent",
+    "swa",
     "triplet",
-}  # they need pairs or views, a run, or examples far apart
+}  # they need pairs or views, a run, or examples far apart; swa excludes ema
 
 
 def key_of(group: str, option: str) -> str:
