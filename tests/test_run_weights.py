@@ -108,7 +108,7 @@ def test_vectors_of_a_column_that_is_defined_otherwise_are_an_error(
     missing = "feature.columns.area.missing=0"
     found = parameters(start(other, missing, "weights.skip=[columns_size_vector]", "quiet=false").folder)
     printed = " ".join(capsys.readouterr().out.split())
-    assert "note: area was fitted to other rows in first, or is defined otherwise, so the network gets other" in printed
+    assert "note: first encodes area in another way, because" in printed
     first = parameters("outputs/first")
     np.testing.assert_array_equal(found["columns_town_vector/embedding"], first["columns_town_vector/embedding"])
     assert not np.isin(found["columns_size_vector/embedding"], first["columns_size_vector/embedding"]).any()

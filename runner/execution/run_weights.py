@@ -99,14 +99,15 @@ class RunLoader:
 
     def _note_columns(self, run: FinishedRun, changes: Mapping[str, str]) -> None:
         """Notes columns that encode rows in another way than the run, so that the network gets other inputs."""
-        columns, known = self._features.columns, run.transform.constants
-        used = encoding_order(columns, self._features.inputs)
-        adapted = {
-            parent for name in used if isinstance(columns[name], MatchesRows) for parent in self._list_read(name)
-        }
-        if names := [name for name in used if name in changes and name in known and name not in adapted]:
-            text = f"note: {join_names(names)} was fitted to other rows in {run.folder.name}, or is defined otherwise, "
-            self._notes.append((f"{ARCHITECTURE}/", f"{text}so the network gets other inputs than there"))
+        columns, inputs = self._features.columns, self._features.inputs.values()
+        plain = (name for names in inputs for name in names if not isinstance(columns[name], MatchesRows))
+        read = encoding_order(columns, {"": tuple(plain)})
+        if names := [name for name in read if name in changes and name in run.transform.constants]:
+            text = (
+                f"note: {run.folder.name} encodes {join_names(names)} in another way, because it was fitted to other "
+            )
+            text += "rows, or is defined otherwise, so the network gets other inputs than there"
+            self._notes.append((f"{ARCHITECTURE}/", text))
 
     def _adapt(self, module: str, branch: Any, run: FinishedRun, changes: Mapping[str, str]) -> Any:
         """The parameters of a module of the run's model, with those of a column for the ids of this run."""
