@@ -27,6 +27,7 @@ from runner.execution.finished_run import FinishedRun
 from runner.log import LOG
 from runner.platform import cache_folder
 from runner.run_folder import find_run
+from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operation
 
 VERSION = 1  # of the cached features; raise it when the same run computes others
@@ -109,7 +110,8 @@ def compute_features(run: FinishedRun, data: Data, stage: str | None) -> Compute
     rows = select_used(data.source, data.used_rows)
     about = f"{computation.stage} of {run.folder.name}"
     entries = EncodedCache(cache_folder() if data.encoding_id else None, lambda: about)
-    digest = hashlib.blake2b(f"{VERSION} {data.encoding_id} {computation.identity}".encode(), digest_size=16)
+    code = digest_code(part_packages([run.config.values["architecture"]]))
+    digest = hashlib.blake2b(f"{VERSION} {data.encoding_id} {computation.identity} {code}".encode(), digest_size=16)
     encoded = entries.load_or_encode(digest.hexdigest(), computation.pieces, computation.rows)
     LOG.info("the features are ready: %s", about)
     return ComputedFeatures(
