@@ -24,7 +24,7 @@ from runner.display.progress import Progress, RunLength
 from runner.errors import LocatedError, error_location
 from runner.log import LOG
 from runner.program.dispatch import steps_per_dispatch
-from runner.program.freeze import list_turns
+from runner.program.freeze import REST, list_turns
 from runner.program.initial_weights import find_initial_weights, replace_weights
 from runner.program.metric_sums import LAST, MetricSums, add_sums
 from runner.program.moments import MOMENTS
@@ -396,7 +396,9 @@ class Trainer(Evaluator):
                 trainer_state.train_state = self.program.unfreeze(self.program_inputs, trainer_state.train_state, ended)
         state = trainer_state.train_state
         arguments = self.program_inputs, state, chunk.data, chunk.rows, step_count, rate_inputs, ended
-        self.compile_function(UNFROZEN_STEP if ended else TRAINING_STEP, self.program.train, chunk, *arguments)
+        is_whole = REST in ended and len(ended) == len(self.plan.turns)
+        name = UNFROZEN_STEP if is_whole else f"{TRAINING_STEP}{_describe_turns(ended)}"
+        self.compile_function(name, self.program.train, chunk, *arguments)
         self.timings.training -= self.timings.compiling - compiling_before
         trainer_state.train_state, sums = self.program.train(*arguments)
         trainer_state.step += chunk.steps
@@ -518,8 +520,7 @@ class Trainer(Evaluator):
         whole = max(len(order) // size, 1)  # without a last batch that is smaller, unless it is the only one
         stop = whole if batches is None else min(batches, whole)
         ended = self.plan.ended_turns(step - 1)
-        function, name = self.program.count_moments, "the moments of BatchNorm"
-        name += f" without {', '.join(ended)} frozen" if ended else ""
+        function, name = self.program.count_moments, f"the moments of BatchNorm{_describe_turns(ended)}"
         for number, chunk in enumerate(self.batches.chunks(order, size, 1, stop=stop, seed=(self.seed, epoch))):
             examples, numbers = (chunk.data, chunk.rows[0]), (np.int32(step), np.int32(number))
             arguments = self.program_inputs, parameters, model_state, *examples, *numbers, ended
@@ -534,6 +535,12 @@ class Trainer(Evaluator):
     def seconds(self) -> float:
         """The seconds of training, including those before the run was resumed."""
         return time.monotonic() - self._start_time
+
+
+def _describe_turns(ended: tuple[str, ...]) -> str:
+    """The turns of `freeze` that have ended, to tell apart what is compiled in each phase of a run."""
+    names = [name or "the rest" for name in ended]
+    return f" with {', '.join(names)} unfrozen" if names else ""
 
 
 def _last_values(sums: MetricSums) -> dict[str, float]:
