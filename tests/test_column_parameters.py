@@ -600,7 +600,7 @@ def observe_column(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:
         yield describe(layer, *arguments)
     if name in TARGETS:
         spec = column.bind(constants)
-        yield str({name: repr(value) for name, value in vars(spec).items() if name != "decode"})
+        yield str({name: repr(value) for name, value in vars(spec).items() if name not in ("decode", "encode")})
 
 
 def observe_source(name: str, arguments: Mapping[str, Any]) -> Iterator[str]:

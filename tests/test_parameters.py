@@ -23,7 +23,18 @@ from parameter_effects import TEXTS, USER_ERROR, describe, find_effect
 
 import components.architecture
 import components.layer
-from components.types import AveragesSets, Batch, BindsTargets, Clock, Output, PixelRange, TargetSpec, UserError
+from components.types import (
+    AveragesSets,
+    Batch,
+    BindsTargets,
+    Clock,
+    DecayingRates,
+    FreezesInTurns,
+    Output,
+    PixelRange,
+    TargetSpec,
+    UserError,
+)
 from runner.signature.build import ScalarSlot, build
 from runner.signature.parameters import REST, Parameter, read_signature
 from runner.signature.schema import FILLED_IN, SCHEMA
@@ -167,6 +178,10 @@ def observe_update(part: Any) -> Iterator[str]:
         yield repr(part.batches)
     elif hasattr(part, "after"):
         yield describe(lambda tree: part.after({"params": tree}, variables, jnp.int32(3)), PARAMETERS)
+    if isinstance(part, DecayingRates):
+        yield str([float(part.factor(depth)) for depth in part.depths(PATHS).values()])
+    if isinstance(part, FreezesInTurns):
+        yield repr(sorted(part.assign_turns(PATHS).items()))
     yield repr(getattr(part, "until", None))
 
 
@@ -265,6 +280,7 @@ VALUES: dict[str, list[Any]] = {
     **{f"{name}.positive": ["a"] for name in options("metric")},
     **{f"{name}.axis": [[0, 1]] for name in ("max_norm", "min_max_norm", "unit_norm")},
     "GroupNorm.groups": [1],
+    "freeze.turns": [{"top": {"paths": ["**/bias"], "until": "1ep"}}],
     "weighted_sum.terms": [{"mse": {"loss": MSE, "weight": 0.5}}],
     "Siamese.tower": [{"_target_": "components.architecture.MLP", "widths": [5]}],
     "join.schedules": [[{"_target_": "components.schedule.constant", "learning_rate": rate} for rate in (0.1, 0.2)]],

@@ -66,7 +66,7 @@ def log_probabilities(result: Result | Path) -> np.ndarray:
 def compute_stage(run: Path, name: str) -> np.ndarray:
     """What the forward pass of an evaluation computes for the rows of a run's data."""
     model = runner.load(run)
-    finished: FinishedRun = model._run
+    finished: FinishedRun = model.run
     variables = {"params": model.weights.parameters, **model.weights.model_state}
     parts, rows = finished.program.build_parts(finished.program_inputs), model.data.encoded
     encoded = jax.tree.map(np.asarray, dict(rows))

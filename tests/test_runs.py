@@ -23,8 +23,7 @@ from components.data import Arrays
 from components.types import UserError
 from runner import npz
 from runner.__main__ import main
-from runner.execution import prepare as preparation
-from runner.execution import programs
+from runner.execution import programs, run_data
 from runner.execution.execute import Result
 from runner.tracking import deliver
 
@@ -511,7 +510,7 @@ def test_a_run_finishes_without_its_store_and_the_record_is_delivered_later(
 def test_an_impossible_folder_is_an_error_before_the_data_is_prepared(
     folder: str, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preparation, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(run_data, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
     Path("file").touch()
     assert main([f"mode={mode}", f"folder={folder}", "tracking=none", "quiet=true"]) == 2
     assert f"folder={folder}: no run can be saved there: " in capsys.readouterr().err
@@ -520,7 +519,7 @@ def test_an_impossible_folder_is_an_error_before_the_data_is_prepared(
 
 def test_resuming_a_finished_run_is_an_error_before_the_data_is_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     quick("training.epochs=1")
-    monkeypatch.setattr(preparation, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
+    monkeypatch.setattr(run_data, "load_encoded", lambda *arguments, **options: pytest.fail("the data is prepared"))
     with pytest.raises(UserError, match=r"resume=last: that run has finished"):
         quick("training.epochs=1", "resume=last")
 

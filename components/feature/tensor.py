@@ -32,8 +32,14 @@ class Tensor(Stateless):
         self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
     ) -> Mapping[str, np.ndarray]:
         """`values`: float32 (rows, …)."""
-        values = raw.read_numbers(block, self.key, largest=LARGEST).astype(np.float32)
-        return {"values": values[:, None] if values.ndim == 1 else values}
+        return {"values": self.host_output(block, parents, constants).astype(np.float32)}
+
+    def host_output(
+        self, block: Block, parents: Mapping[str, Mapping[str, Values]], constants: Constants
+    ) -> np.ndarray:
+        """The numbers, float64 (rows, …)."""
+        values = raw.read_numbers(block, self.key, largest=LARGEST)
+        return values[:, None] if values.ndim == 1 else values
 
     def layer(self, static: Mapping[str, Any]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], jax.Array]:
         """Returns float32 (B, …)."""

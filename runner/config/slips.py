@@ -340,7 +340,9 @@ def find_meant_keys(key: str, values: Mapping[str, Any]) -> Iterator[str]:
     elif not below:
         yield from (f"{name}.{key}" for name, fields in SECTIONS.items() if key in read_settings_fields(fields))
         owners = _find_layers(key, values) or [*_find_owners(key, values)]
-        undecided = [group for group in read_default_options() if group not in values]  # until a table is read
+        undecided = [
+            group for group in read_default_options() if values and group not in values
+        ]  # until a table is read
         yield from owners or (f"{group}.{key}" for group in undecided if find_options_with(group, key))
 
 

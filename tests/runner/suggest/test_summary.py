@@ -91,7 +91,7 @@ def test_few_columns_are_all_printed(in_empty_folder: Path, capsys: pytest.Captu
 def test_a_dry_run_counts_the_values_of_many_columns(
     in_empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.modes.dry_run.report.print_dry_run", lambda config: None)
+    monkeypatch.setattr("runner.modes.dry_run.report.print_dry_run", lambda config: config)
     write_table(numbers=120)
     assert main([*LINE, "mode=dry_run"]) == 0
     _, _, values = capsys.readouterr().out.partition("\nvalues\n")

@@ -264,7 +264,7 @@ def test_several_values_need_the_multirun_option() -> None:
 
 def test_all_problems_of_all_runs_are_raised_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
-        make_plan(["training.epochs=1,0,x", "seed=1,2", "trainig=3"], multirun=True)
+        make_plan(["training.epochs=1,-1,x", "seed=1,2", "trainig=3"], multirun=True)
     assert len(raised.value.problems) == 3
 
 

@@ -97,7 +97,7 @@ def test_moments_of_a_module_that_is_called_twice_are_the_mean_of_both_calls() -
     assert found["steps"] == moments["steps"]  # it has no `momentum`
 
 
-PLAN = StepPlan(steps_per_epoch=10, total_steps=100, evaluation_interval=10, frozen_until=None)
+PLAN = StepPlan(steps_per_epoch=10, total_steps=100, evaluation_interval=10, turns={})
 
 
 def history(*counts: int) -> list[dict[str, float]]:
