@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from components.ragged import nest
 from components.types import Encoded, UserError
 from runner.config.config import Config
-from runner.config.recorded_config import add_missing_keys
+from runner.config.recorded_config import add_missing_keys, read_run_config
 from runner.config.settings import Training
 from runner.data.batches import gather_rows
 from runner.data.columns import ArrayLayout
@@ -25,7 +26,7 @@ from runner.execution.programs import make_program
 from runner.program.freeze import list_turns
 from runner.program.parts import ProgramInputs
 from runner.program.state import TrainState
-from runner.run_folder import read_record, read_summary
+from runner.run_folder import find_run, read_record, read_summary
 from runner.training.calibration import set_temperatures
 from runner.training.checkpoint import load_newest_checkpoint
 
@@ -113,6 +114,22 @@ class FinishedRun:
         }
         encoded = gather_rows(view_examples(empty_rows, self.transform.features.examples), np.zeros(1, int))
         return self.program.state_shapes(self.program_inputs, encoded, np.zeros(1, np.int32), ended=ended)
+
+
+def find_finished_run(config: Config, name: str, key: str, on_warning: Callable[[str], None]) -> FinishedRun:
+    """Loads a finished run that a configuration names.
+
+    Args:
+        config: the configuration.
+        name: a run folder, its name below `folder`, or an MLflow run id.
+        key: the key that names it, for errors.
+        on_warning: as for `FinishedRun`.
+
+    Raises:
+        UserError: there is no such run, or it has no weights that can be read.
+    """
+    folder = find_run(Path(config.values["folder"]), os.path.expanduser(name), key)
+    return FinishedRun(folder, read_run_config(folder), on_warning)
 
 
 def _empty_row(layout: ArrayLayout) -> Encoded:

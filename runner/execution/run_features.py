@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -17,16 +15,14 @@ import numpy as np
 from components.closest import suggest_name
 from components.types import ComputedFeatures, FieldError, ReadsFiles, UserError, row_count
 from runner.config.config import Config
-from runner.config.recorded_config import read_run_config
 from runner.data.batches import gather_rows
 from runner.data.encoded_cache import EncodedCache
 from runner.data.load import Data
 from runner.data.stacked_columns import stack_columns
 from runner.data.used_rows import select_used
-from runner.execution.finished_run import FinishedRun
+from runner.execution.finished_run import FinishedRun, find_finished_run
 from runner.log import LOG
 from runner.platform import cache_folder
-from runner.run_folder import find_run
 from runner.signature.code import digest_code, part_packages
 from runner.signature.operations import build_operation
 
@@ -40,8 +36,7 @@ def load_run(config: Config, name: str, on_warning: Callable[[str], None]) -> Fi
     Raises:
         UserError: there is no such run, or a row of it has no fixed features.
     """
-    folder = find_run(Path(config.values["folder"]), os.path.expanduser(name), "data.run")
-    run = FinishedRun(folder, read_run_config(folder), on_warning)
+    run = find_finished_run(config, name, "data.run", on_warning)
     if run.config.values["examples"] is not None:
         raise UserError("an example of the run has several rows, so a row has no features. Choose another run.")
     parts = run.program.build_parts(run.program_inputs)

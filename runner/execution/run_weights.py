@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,15 +11,15 @@ import numpy as np
 from components.closest import join_names
 from components.types import Constants, MatchesRows, ParameterRows, UnusableArray, UserError
 from runner.config.config import Config
-from runner.config.recorded_config import add_defaults, read_run_config
+from runner.config.recorded_config import add_defaults
 from runner.data.encode import encoding_order, parent_keys
 from runner.data.load import Features
 from runner.display.progress import Progress
-from runner.execution.finished_run import FinishedRun
+from runner.execution.finished_run import FinishedRun, find_finished_run
 from runner.execution.teacher import have_same_values
 from runner.program.initial_weights import ARCHITECTURE, list_variables
 from runner.program.trees import list_paths
-from runner.run_folder import find_run, read_summary
+from runner.run_folder import read_summary
 
 COLUMN_PREFIX = "columns_"  # of the names of the columns' modules within `Model`
 COUNTS = ("documents", "rows")  # constants that count training rows. They don't change what an id stands for
@@ -48,10 +46,9 @@ class RunLoader:
     def __call__(self, name: str) -> dict[str, Any]:
         """The variables of a run's model on the host, as `ModelWeights.bind` needs them."""
         try:
-            folder = find_run(Path(self._config.values["folder"]), os.path.expanduser(name), "run")
+            run = find_finished_run(self._config, name, "run", self._progress.note)
         except UserError as error:
             raise UserError(str(error).removeprefix("run=")) from error
-        run = FinishedRun(folder, read_run_config(folder), self._progress.note)
         self._note_status(run)
         self._note_targets(run)
         changes = self._list_changes(run)

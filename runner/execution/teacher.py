@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,13 +13,11 @@ import numpy as np
 from components.closest import join_names
 from components.types import Constants, UserError
 from runner.config.config import Config
-from runner.config.recorded_config import read_run_config
 from runner.data.load import Data, Features
 from runner.errors import LocatedError, error_location
-from runner.execution.finished_run import FinishedRun
+from runner.execution.finished_run import FinishedRun, find_finished_run
 from runner.program.parts import TeacherInputs
 from runner.program.program import Program
-from runner.run_folder import find_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +72,7 @@ def load_teacher(
     if node is None:
         return None
     with error_location("teacher.run"):
-        folder = find_run(Path(config.values["folder"]), os.path.expanduser(node["run"]), "teacher.run")
-        run = FinishedRun(folder, read_run_config(folder), on_warning)
+        run = find_finished_run(config, node["run"], "teacher.run", on_warning)
         _check_same_targets(run, data, features)
         _check_same_columns(run, data, features)
     variables = {"params": run.weights.parameters, **run.weights.model_state}
