@@ -78,9 +78,16 @@ def change_value(tree: Any, path: Sequence[str | int], change: Callable[[Any], A
 
 
 def merge_values(earlier: Any, later: Any) -> Any:
-    """Merges plain values: mappings key by key, and anything else by the later value."""
-    if isinstance(earlier, list) and isinstance(later, dict):  # by index, as an override such as `layers.0.rate=0.1`
-        return [merge_values(element, later.get(str(index), element)) for index, element in enumerate(earlier)]
+    """Merges plain values: mappings key by key, elements of a list by their numbers, and others by the later value.
+
+    Raises:
+        IndexError: a list has no element of a number.
+    """
+    if isinstance(earlier, list) and isinstance(later, dict):  # such as those of `layers.0.rate=0.1`
+        changes = {str(number): change for number, change in later.items()}
+        if unknown := changes.keys() - {*map(str, range(len(earlier)))}:
+            raise IndexError(*unknown)
+        return [merge_values(element, changes.get(str(number), element)) for number, element in enumerate(earlier)]
     if not isinstance(earlier, dict) or not isinstance(later, dict):
         return later
     return earlier | {key: merge_values(earlier.get(key), value) for key, value in later.items()}

@@ -84,7 +84,13 @@ class MergedTree:
         while is_changed:  # a part may have parameters that take parts
             is_changed = False
             for position in choosing:
-                if position in waiting and self._choose_part(setting := settings[position]):
+                if position not in waiting:
+                    continue
+                setting = settings[position]
+                lists = (n for n in waiting if n < position and isinstance(waiting[n].value(), list))
+                for owner in [n for n in lists if _is_below(setting, waiting[n].key_or_group)]:
+                    self._apply_plain(waiting.pop(owner))
+                if self._choose_part(setting):
                     del waiting[position]
                     chosen_at[_place(setting)] = max(position, chosen_at.get(_place(setting), 0))
                     is_changed = True
@@ -140,7 +146,7 @@ class MergedTree:
         self.settings.append(("", layer.own, origin))
         self.option_problems += layer.problems
         self.choices |= layer.choices
-        if not layer.names_options and (clash := describe_clash(self.values, layer.values)):
+        if clash := describe_clash(self.values, layer.values, by_number=layer.names_options):
             self.problems.append(f"{origin}: {clash}")
         else:
             self.values = merge_values(self.values, layer.values)
@@ -165,6 +171,11 @@ def _may_choose_part(setting: Override) -> bool:
     is_in_group = setting.key_or_group.partition(".")[0] in GROUPS_OF_PARTS
     may_choose = isinstance(setting.value(), str | list | dict) or setting.key_or_group != _place(setting)
     return is_in_group and not setting.is_delete() and may_choose
+
+
+def _is_below(setting: Override, key: str) -> bool:
+    """Whether a setting is of a part below a key."""
+    return _place(setting).startswith(f"{key}.")
 
 
 def _place(setting: Override) -> str:

@@ -20,6 +20,7 @@ from components.types import UserError
 from runner.config.catalog import EXPERIMENT, OPTION, Catalog, display_path, explain_missing_option
 from runner.config.choices import check_key, load_yaml
 from runner.config.config import OptionProblem
+from runner.config.overrides import describe_clash
 from runner.signature.parameters import hint_of_argument, read_parameter_hints
 from runner.signature.schema import SCHEMA, option_groups, takes_function
 from runner.signature.source import PartNotFoundError
@@ -248,6 +249,8 @@ class _Reading:
         values, own = self._read_elements(fields, hint, content.get("_target_"), path, content)
         for place in self.layer.replaced[count:]:
             content = clear_place(content, place[len(path) :])
+        if clash := describe_clash(content, values, join_path(path), by_number=True):
+            return self._fail(choice, clash, path)
         return merge_values(content, values), own
 
     def _name_parts(self, value: list[Any], path: KeyPath) -> dict[str, Any]:

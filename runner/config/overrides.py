@@ -351,19 +351,20 @@ def describe_error(error: Exception) -> str:
     return REFERENCE_RULE if isinstance(error, GrammarParseError) else str(error).splitlines()[0]
 
 
-def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:
+def describe_clash(earlier: Any, later: Any, key: str = "", *, by_number: bool = False) -> str | None:
     """Describes the first place where a list meets a mapping, so that they can't be merged; None: there is none.
 
     Args:
         earlier: the earlier value, as plain values.
         later: the later value.
         key: the key of both.
+        by_number: whether only numbers of elements that a list doesn't have are described.
     """
     if isinstance(earlier, dict) and isinstance(later, dict):
         names = [name for name in later if name in earlier]
-        clashes = (describe_clash(earlier[name], later[name], f"{key}.{name}" if key else name) for name in names)
-        return next(filter(None, clashes), None)
-    if isinstance(earlier, dict) and isinstance(later, list):
+        places = ((earlier[name], later[name], f"{key}.{name}" if key else name) for name in names)
+        return next(filter(None, (describe_clash(*place, by_number=by_number) for place in places)), None)
+    if isinstance(earlier, dict) and isinstance(later, list) and not by_number:
         if "_target_" in earlier:
             return f"{key} is one part, got the list {format_value(later)}. Write the name of one option."
         setting = f"{key}.{next(iter(earlier), 'NAME')}"
@@ -372,7 +373,7 @@ def describe_clash(earlier: Any, later: Any, key: str = "") -> str | None:
         elements = {str(number): element for number, element in enumerate(earlier)}
         by_name = {str(name): value for name, value in later.items()}
         has_wrong_key = not by_name.keys() <= elements.keys()
-        if not has_wrong_key and (clash := describe_clash(elements, by_name, key)):
+        if not has_wrong_key and ((clash := describe_clash(elements, by_name, key, by_number=by_number)) or by_number):
             return clash
         got = f"the mapping {format_value(later)}"
         if has_wrong_key and len(later) == 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from runner.config.check import has_valid_root
 from runner.config.check_targets import WEIGHTED, has_member
-from runner.config.compose import Composer, configure
+from runner.config.compose import Composer, compose, configure
 from runner.config.config import Config
 from runner.config.losses import losses_by_key, may_read_teacher
 from runner.config.modes import SWEEP_MODES
@@ -82,7 +84,7 @@ def make_plan(overrides: Sequence[str], *, multirun: bool, composer: Composer | 
     composer = composer or Composer()
     overrides = mask_arguments(overrides)
     if not multirun:
-        config = configure(overrides, composer)
+        config = _configure_or_find_sweep(overrides, composer)
         if find_several_runs(config.values, overrides) is None:
             return config
         axes = [Axis([override]) for override in overrides]
@@ -206,6 +208,20 @@ def _replace_origins(problem: str, origins: Mapping[str, str]) -> str:
     for override, origin in origins.items():
         problem = problem.replace(f"{COMMAND_LINE} ({override})", origin)
     return problem
+
+
+def _configure_or_find_sweep(overrides: Sequence[str], composer: Composer) -> Config:
+    """The configuration. One that has a sweep of its own is returned unchecked if it isn't valid, as no run has it."""
+    try:
+        return configure(overrides, composer)
+    except ConfigError as error:
+        if any(problem.startswith("sweep") for problem in error.problems):
+            raise
+        with contextlib.suppress(ConfigError):
+            config = compose(overrides, composer)
+            if has_valid_root(config.values) and find_several_runs(config.values, overrides) == OVER:
+                return config
+        raise
 
 
 def _compose_first(axes: Sequence[Axis], composer: Composer) -> Config | None:

@@ -433,6 +433,8 @@ def test_a_missing_option_is_reported_with_the_file_that_looks_like_it(in_empty_
         ("optimizer._target_=optax.nope", "optimizer._target_: optax has no nope."),
         ("~loss._target_.a", "~loss._target_.a: there is no loss._target_.a to delete"),
         ("~architecture.widths.9", "~architecture.widths.9: there is no architecture.widths.9 to delete"),
+        ("operations.0=unique", "the command line (operations.0=unique): operations is a list of 0, got the key 0."),
+        ("architecture.widths.5={option: relu}", "architecture.widths.5={option: relu}: architecture.widths is a list"),
         ("architecture.widths.a=3", "architecture.widths.a=3: "),
     ],
 )

@@ -474,6 +474,26 @@ def test_a_wrong_option_is_reported_once(folder: Path, overrides: str, problem: 
     assert found.startswith(problem)
 
 
+LAYER = "{_target_: components.layer.Dense, features: %d}"
+
+
+@pytest.mark.parametrize(
+    ("later", "widths"), [(f"architecture.layers.1={LAYER % 9}", [7, 9]), (f"architecture.layers=[{LAYER % 9}]", [9])]
+)
+def test_a_later_override_of_a_list_or_of_its_elements_counts(folder: Path, later: str, widths: list[int]) -> None:
+    earlier = f"architecture.layers=[{LAYER % 7},{LAYER % 8}]"
+    layers = compose(["architecture=sequential", earlier, later]).values["architecture"]["layers"]
+    assert [layer["features"] for layer in layers] == widths
+
+
+def test_a_part_past_the_end_of_a_list_is_an_error(folder: Path) -> None:
+    words = ["architecture=sequential", f"architecture.layers=[{LAYER % 7}]", f"architecture.layers.1={LAYER % 8}"]
+    with pytest.raises(ConfigError, match=r"architecture\.layers is a list of 1, got the key 1"):
+        compose(words)
+    with pytest.raises(ConfigError, match=r"operations is a list of 1, got the key 1"):
+        compose(["operations=[{option: take, count: 3}]", "operations.1={option: unique}"])
+
+
 @pytest.mark.parametrize(
     "later", ["loss.inner=mae", "loss.inner={_target_: components.loss.MAE}", "~loss.inner", "loss=mae"]
 )

@@ -262,6 +262,16 @@ def test_several_values_need_the_multirun_option() -> None:
         make_plan(["seed=1,2"], multirun=False)
 
 
+def test_a_setting_of_swept_options_needs_to_suit_these_only(in_empty_folder: Path) -> None:
+    words = ["sweep.over={optimizer: [sgd, nesterov]}", "optimizer.momentum=0.5"]
+    plan = make_plan(words, multirun=False)  # the default optimizer has no momentum
+    assert isinstance(plan, Plan)
+    assert [run.config.values["optimizer"]["momentum"] for run in plan.runs] == [0.5, 0.5]
+    with pytest.raises(ConfigError) as raised:
+        make_plan([*words, "optimizer.momentm=1"], multirun=False)
+    assert not any("nadam" in problem for problem in raised.value.problems)
+
+
 def test_all_problems_of_all_runs_are_raised_at_once() -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(["training.epochs=1,-1,x", "seed=1,2", "trainig=3"], multirun=True)
