@@ -125,4 +125,4 @@ def test_a_run_that_stops_before_the_averaging_says_so(
     result = runner.run(*words, source=source())
     assert [record["averaged_weights"] for record in result.records] == [0, 0]
     shown = capsys.readouterr().out
-    assert "are not averaged: the averaging had not begun; the run ended at step 6 of 13" in " ".join(shown.split())
+    assert "are not averaged: no weights were taken; the run ended at step 6 of 13" in " ".join(shown.split())

@@ -36,6 +36,11 @@ def parameters(folder: Path) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(runner.load(folder).weights.parameters)]
 
 
+def test_no_member_of_the_update_set_is_needed() -> None:
+    plain, updated = run("quiet=true"), run("update=[swa,lookahead,freeze,layer_decay]", "quiet=true")
+    assert updated.metrics["test/loss"] == plain.metrics["test/loss"]
+
+
 def test_the_weights_of_a_run_are_evaluated_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     trained = run(*SPLITS, "quiet=true", epochs=2)
     update = ("update=[freeze]", "update.freeze.until=1ep", "schedule={option: cosine, warmup: 5ep}")

@@ -100,9 +100,9 @@ LONG_TO_TRACE = {  # more than 1.5 seconds each, 90 in all; the fast tests of th
 
 @functools.cache
 def list_combinations() -> list[dict[str, str]]:
-    """What `conf/run.yaml` and the experiments choose together."""
+    """What `conf/run.yaml` and the experiments with a loss choose together."""
     chosen = [compose(words).choices for words in ([], *([f"experiment={name}"] for name in FILES[EXPERIMENT]))]
-    return [{group: choice[group] for group in COMBINED} for choice in chosen]
+    return [{group: choice[group] for group in COMBINED} for choice in chosen if choice["loss"] is not None]
 
 
 def list_options(group: str) -> set[str]:

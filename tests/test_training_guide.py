@@ -99,7 +99,7 @@ def test_the_example_of_a_member_runs(name: str, example: str) -> None:
 @pytest.mark.optax
 def test_its_files_and_commands_run(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     GUIDE.write_files(in_empty_folder, monkeypatch)
-    assert len(GUIDE.commands) == 14
+    assert len(GUIDE.commands) == 16
     earlier = runner.run("experiment=digits_mlp", "training.epochs=1", *QUICK).folder
     for command in GUIDE.commands:
         epochs = () if "fine_tuned" in command or "in_turns" in command else ("training.epochs=1",)

@@ -387,7 +387,7 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         progress.note(f"note: {name} has no group, so it changes nothing. Add one, such as {example}")
     if members.averaging is not None:
         name, member = members.averaging
-        if text := describe_plan(f"update.{name}", member, trainer.plan):
+        if trainer.plan.total_steps and (text := describe_plan(f"update.{name}", member, trainer.plan)):
             progress.note(text)
     for text in (*find_weak_lookahead(config.values), *find_optimizer_notes(config.values, rows)):
         progress.note(f"note: {text}")

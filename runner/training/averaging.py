@@ -42,12 +42,13 @@ def describe_result(
     name: str, member: AveragesSets, plan: StepPlan, history: Sequence[Mapping[str, float]], best_step: int | None
 ) -> str:
     """Says whether the best weights of a finished run are a mean, and of how many sets of weights."""
-    counts = {int(record["step"]): int(record[AVERAGED_WEIGHTS]) for record in history}
+    counts = {int(record["step"]): int(record.get(AVERAGED_WEIGHTS, 0)) for record in history}
     last, planned = max(counts), count_planned(member, plan)
     best = last if best_step is None else best_step
     ended = f"; the run ended at step {last:,} of {plan.total_steps:,}" if last < plan.total_steps else ""
     if not counts[best]:
-        reason = "no evaluation of the mean was better" if counts[last] else "the averaging had not begun"
+        reason = "no evaluation of the mean was better" if counts[last] else "no weights were taken"
         return f"{name}: the best weights, of step {best:,}, are not averaged: {reason}{ended}"
-    sets = f"{counts[best]:,}" + (f" of {planned:,}" if counts[best] != planned else "")
-    return f"{name}: the best weights, of step {best:,}, are the mean of {sets} sets of weights{ended}"
+    count = f"{counts[best]:,} of {planned:,} sets" if counts[best] != planned else f"{planned:,} sets"
+    mean = "one set" if counts[best] == planned == 1 else f"the mean of {count}"
+    return f"{name}: the best weights, of step {best:,}, are {mean} of weights{ended}"

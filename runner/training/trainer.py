@@ -496,7 +496,7 @@ class Trainer(Evaluator):
         """The parameters and the model state to evaluate. If the parameters are a mean, the state gets its moments."""
         state, averaging = trainer_state.train_state, self.parts.members.averaging
         parameters, model_state = self.program.evaluated_weights(self.program_inputs, state)
-        if averaging is None or not record[AVERAGED_WEIGHTS] or MOMENTS not in model_state:
+        if averaging is None or not record.get(AVERAGED_WEIGHTS) or MOMENTS not in model_state:
             return parameters, model_state
         name, member = averaging
         model_state = self.count_moments(parameters, model_state, trainer_state.step, member.batches)

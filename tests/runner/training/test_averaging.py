@@ -121,7 +121,7 @@ def history(*counts: int) -> list[dict[str, float]]:
             SWA(last=Duration(5, "epoch")),
             (0, 0, 0),
             20,
-            "of step 20, are not averaged: the averaging had not begun; the run ended at step 30 of 100",
+            "of step 20, are not averaged: no weights were taken; the run ended at step 30 of 100",
         ),
     ],
 )
