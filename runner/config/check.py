@@ -268,8 +268,9 @@ def _suggest_choice(group: str, value: Any) -> str:
         return ""
     nodes = value if isinstance(value, list) else [value]
     options = [item for node in nodes if isinstance(node, dict) for item in node.items()]
-    settings = [f"{group}.{name}.{key}" for name, node in options if isinstance(node, dict) for key in node]
-    if not settings or any(setting.endswith("._target_") for setting in settings):
+    missing = [(name, node) for name, node in options if isinstance(node, dict) and "_target_" not in node]
+    settings = [f"{group}.{name}.{key}" for name, node in missing for key in node]
+    if not settings:
         return ""
     chosen = ",".join(dict.fromkeys(name for name, _ in options))
     return f". Choose options by {group}=[{chosen}], and set their values by keys such as {settings[0]}."

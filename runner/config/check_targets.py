@@ -78,7 +78,10 @@ def _check_single(values: Mapping[str, Any]) -> Iterator[Problem]:
     metrics = values["metric"] if isinstance(values["metric"], Mapping) else {}
     for name, node in metrics.items():
         if isinstance(node, Mapping) and "_target_" not in node:
-            yield Problem(f"metric.{name}", "has no _target_. Metrics of several targets need feature.targets.")
+            text = "has no _target_. Metrics of several targets need feature.targets."
+            if name in find_options().files["metric"]:
+                text = f"isn't chosen. Write metric=[{','.join(metrics)}], and set its values below metric.{name}."
+            yield Problem(f"metric.{name}", text)
     yield from _check_metric_names(metrics, "metric", RESERVED_NAMES)
     yield from _check_loss_weights(values, ["target"])
 
