@@ -39,7 +39,7 @@ from runner.execution.programs import make_program
 from runner.execution.run_data import READ_LESS, load_data
 from runner.execution.run_weights import RunLoader
 from runner.execution.teacher import load_teacher, teacher_fingerprint
-from runner.execution.weights_needs import with_weights_needs
+from runner.execution.weights_needs import iterate_sources, with_weights_needs
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.platform import find_unused_accelerator, release_unused_memory
@@ -304,13 +304,15 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
 
 def _note_changed_weights(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows which weights of a file are changed to fit the images. A resumed run doesn't need the file."""
-    if config.values["resume"] or config.values["quiet"] or not isinstance(trainer.weights_source, NeedsFields):
+    if config.values["resume"] or config.values["quiet"] or trainer.weights_source is None:
         return
-    shapes = list_architecture_variables(trainer.state_shapes)
-    with error_location("weights"):
-        changes = trainer.weights_source.describe_changes(shapes, trainer.parts.model.architecture)
-    if changes is not None:
-        progress.note(f"weights: {changes}")
+    for key, source in iterate_sources(trainer.weights_source):
+        if isinstance(source, NeedsFields):
+            shapes = list_architecture_variables(trainer.state_shapes)
+            with error_location(key):
+                changes = source.describe_changes(shapes, trainer.parts.model.architecture)
+            if changes is not None:
+                progress.note(f"weights: {changes}")
 
 
 def _note_equal_views(trainer: Trainer, progress: Progress) -> None:
