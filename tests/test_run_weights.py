@@ -153,6 +153,22 @@ def test_weights_of_several_runs_are_joined(start: Callable[..., Result]) -> Non
         start(weights=joined % "{option: run, run: second, into: hed}")
 
 
+def test_a_warning_counts_the_held_out_rows_that_the_run_was_trained_on(
+    start: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, rows = ("data.seed=1", "training.epochs=0", "quiet=false"), make_rows("abc")
+    folders = "outputs/first", start(*words).folder
+    printed = " ".join(capsys.readouterr().out.split())
+    first, own = (runner.load(folder, data=rows).data for folder in folders)
+    learned = {split: len({*first.number_rows("train")} & {*own.number_rows(split)}) for split in ("valid", "test")}
+    assert all(learned.values())
+    described = " and ".join(f"{count} of the 4 rows of the {split} split" for split, count in learned.items())
+    assert f"warning: first was trained on {described}, so these can't show" in printed
+    assert f"set data.seed={runner.load(folders[0], data=rows).run.config.values['data'].get('seed', 0)}" in printed
+    start(*words, towns="cab")
+    assert "was trained on" not in capsys.readouterr().out
+
+
 def test_a_run_that_is_resumed_reads_no_weights(start: Callable[..., Result]) -> None:
     shutil.copytree("outputs/first", "outputs/source")
     result = start(weights="weights={option: run, run: source}")

@@ -220,7 +220,7 @@ def make_trainer(
                 signals=signals,
             )
         if with_weights:
-            set_weights(trainer, config, progress)
+            set_weights(trainer, config, progress, source)
         trainer.slices = slices
         _note_changed_weights(config, trainer, progress)
         if trainer.plan.total_steps:  # otherwise no schedule is read
@@ -441,9 +441,9 @@ def _check_splits(data: Data, training: Training, calibrate: str | None) -> None
             )
 
 
-def set_weights(trainer: Trainer, config: Config, progress: Progress) -> None:
+def set_weights(trainer: Trainer, config: Config, progress: Progress, source: PythonData | None = None) -> None:
     """Gives a trainer the initial weights that `weights` names. Those of finished runs are loaded."""
-    loader = RunLoader(config, trainer.program.features, trainer.data.constants, progress)
+    loader = RunLoader(config, trainer.program.features, trainer.data, source, progress)
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
         trainer.set_weights(weights.bind(loader) if isinstance(weights, ModelWeights) else weights)
