@@ -1,5 +1,6 @@
 """Runs that start from the weights of other runs: of networks, of feature columns, and of several runs at once."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,10 @@ def test_a_warning_counts_the_held_out_rows_that_the_run_was_trained_on(
     assert f"set data.seed={runner.load(folders[0], data=rows).run.config.values['data'].get('seed', 0)}" in printed
     start(*words, towns="cab")
     assert "was trained on" not in capsys.readouterr().out
+    limited = start("training.limit_batches=1", "training.batch_size=1", weights="weights=random").folder.name
+    start(*words, weights=f"weights={{option: run, run: {limited}}}")
+    counts = re.findall(r"(\d) of the 4 rows", " ".join(capsys.readouterr().out.split()))
+    assert counts in ([], ["1"])
 
 
 def test_a_run_that_is_resumed_reads_no_weights(start: Callable[..., Result]) -> None:

@@ -22,9 +22,9 @@ from runner.config.scalars import list_durations
 from runner.config.settings import AUTO, Training
 from runner.data.encode import WEIGHT
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features
-from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.data.slices import read_slices
+from runner.data.training_order import limit_batches
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location
@@ -407,15 +407,6 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
                 without_effect.append(f"constraint.{name}")
     for name in sorted(without_effect):
         progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
-
-
-def limit_batches(data: Data, training: Training) -> Data:
-    """The data with at most `training.limit_batches` batches of rows in each split. They are the same for any seed."""
-    if training.limit_batches is None:
-        return data
-    count = training.limit_batches * training.batch_size
-    splits = {split: np.sort(epoch_order(rows, 0, 0)[:count]) for split, rows in data.splits.items()}
-    return replace(data, splits=splits)
 
 
 def _check_splits(data: Data, training: Training, calibrate: str | None) -> None:

@@ -13,6 +13,7 @@ from runner.config.config import Config
 from runner.config.python_words import format_override
 from runner.config.recorded_config import add_defaults
 from runner.data.load import Data
+from runner.data.training_order import limit_batches
 from runner.execution.finished_run import FinishedRun
 
 HELD_OUT = ("valid", "test")
@@ -57,7 +58,7 @@ def warn_of_trained_rows(
     settings = " ".join(_list_splitting(run.config, config))
     remedy = f"To hold out the same rows as that run, set {settings}" if settings else "Hold out the same rows as it"
     try:
-        of_run = load(run.config, run.transform.constants)
+        of_run = limit_batches(load(run.config, run.transform.constants), run.training)
     except UserError:  # such as an option that was removed
         if not settings:
             return None
