@@ -83,9 +83,21 @@ def check_patterns(patterns: Iterable[str], paths: Sequence[str], field: str = "
         raise FieldError(field, f"the list of patterns is empty, so it would change nothing. {listed}")
     for pattern in patterns:
         if not any(matches(pattern, path) for path in paths):
-            nearest = closest_name(pattern, _list_patterns(paths, anywhere=pattern.startswith("**/")))
+            nearest = _complete(pattern, paths) or closest_name(
+                pattern, _list_patterns(paths, anywhere=pattern.startswith("**/"))
+            )
             suggestion = f"Did you mean {nearest}? " if nearest else ""
             raise FieldError(field, f"no parameter matches the pattern {pattern}. {suggestion}{listed}")
+
+
+def _complete(pattern: str, paths: Sequence[str]) -> str | None:
+    """The pattern below the module in which it matches, or anywhere if there are several. None: it matches nowhere."""
+    modules: dict[str, None] = {}
+    for path in paths:
+        names = path.split("/")
+        below = (depth for depth in range(1, len(names)) if matches(pattern, "/".join(names[depth:])))
+        modules |= {"/".join(names[:depth]): None for depth in below}
+    return f"{next(iter(modules)) if len(modules) == 1 else '**'}/{pattern}" if modules else None
 
 
 def _list_patterns(paths: Sequence[str], *, anywhere: bool) -> list[str]:

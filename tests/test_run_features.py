@@ -170,6 +170,20 @@ def test_what_is_wrong_is_an_error(body: Path, words: list[str], message: str) -
     assert message in str(raised.value)
 
 
+def test_a_warning_counts_the_held_out_rows_that_the_run_was_trained_on(
+    body: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(QuietProgress, "note", lambda self, text: notes.append(text))
+    own, other = runner.load(body).data.number_rows("train"), load(body, "data.rows={option: digits, seed: 4}")
+    count, total = len({*own} & {*other.number_rows("test")}), len(other.splits["test"])
+    assert count
+    (warning,) = (note for note in notes if "was trained on" in note)
+    assert f" and {count} of the {total} rows of the test split, so these can't show" in warning
+    load(body, "data.rows={option: digits}")
+    assert sum("was trained on" in note for note in notes) == 1
+
+
 def test_a_run_on_data_from_python_needs_rows() -> None:
     columns = {"image": np.zeros((60, 8, 8, 1), np.uint8), "label": np.arange(60) % 2}
     run = runner.run(*BODY, "training.batch_size=10", source=Arrays(columns=columns, valid=20, test=20)).folder

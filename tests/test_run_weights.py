@@ -1,5 +1,6 @@
 """Runs that start from the weights of other runs: of networks, of feature columns, and of several runs at once."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,26 @@ def test_weights_of_several_runs_are_joined(start: Callable[..., Result]) -> Non
         start(weights=joined % "{option: run, run: none, into: head}")
     with pytest.raises(UserError, match=r"weights.sources.head.into: this network has no module hed"):
         start(weights=joined % "{option: run, run: second, into: hed}")
+
+
+def test_a_warning_counts_the_held_out_rows_that_the_run_was_trained_on(
+    start: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, rows = ("data.seed=1", "training.epochs=0", "quiet=false"), make_rows("abc")
+    folders = "outputs/first", start(*words).folder
+    printed = " ".join(capsys.readouterr().out.split())
+    first, own = (runner.load(folder, data=rows).data for folder in folders)
+    learned = {split: len({*first.number_rows("train")} & {*own.number_rows(split)}) for split in ("valid", "test")}
+    assert all(learned.values())
+    described = " and ".join(f"{count} of the 4 rows of the {split} split" for split, count in learned.items())
+    assert f"warning: first was trained on {described}, so these can't show" in printed
+    assert f"set data.seed={runner.load(folders[0], data=rows).run.config.values['data'].get('seed', 0)}" in printed
+    start(*words, towns="cab")
+    assert "was trained on" not in capsys.readouterr().out
+    limited = start("training.limit_batches=1", "training.batch_size=1", weights="weights=random").folder.name
+    start(*words, weights=f"weights={{option: run, run: {limited}}}")
+    counts = re.findall(r"(\d) of the 4 rows", " ".join(capsys.readouterr().out.split()))
+    assert counts in ([], ["1"])
 
 
 def test_a_run_that_is_resumed_reads_no_weights(start: Callable[..., Result]) -> None:

@@ -121,6 +121,7 @@ from components.types.training import Event as Event
 from components.types.training import ExplainsUndefined as ExplainsUndefined
 from components.types.training import FitsBatch as FitsBatch
 from components.types.training import IsPublished as IsPublished
+from components.types.training import JoinsWeights as JoinsWeights
 from components.types.training import Loss as Loss
 from components.types.training import Metric as Metric
 from components.types.training import ModelWeights as ModelWeights

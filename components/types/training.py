@@ -359,6 +359,18 @@ class PublishedFile(NamedTuple):
 
 
 @runtime_checkable
+class JoinsWeights(Weights, Protocol):
+    """Initial weights of several sources.
+
+    Attributes:
+        sources: the sources by name.
+    """
+
+    @property
+    def sources(self) -> Mapping[str, Weights]: ...
+
+
+@runtime_checkable
 class IsPublished(Protocol):
     """Initial weights from a published file, which a run doesn't fetch.
 

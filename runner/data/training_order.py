@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,15 @@ from runner.config.settings import Training
 from runner.data.load import Data
 from runner.data.order import EpochOrder, bucket_by_length, epoch_order, interleave, shuffle_rows
 from runner.errors import LocatedError
+
+
+def limit_batches(data: Data, training: Training) -> Data:
+    """The data with at most `training.limit_batches` batches of rows in each split. They are the same for any seed."""
+    if training.limit_batches is None:
+        return data
+    count = training.limit_batches * training.batch_size
+    splits = {split: np.sort(epoch_order(rows, 0, 0)[:count]) for split, rows in data.splits.items()}
+    return replace(data, splits=splits)
 
 
 class TrainingOrder:

@@ -22,9 +22,9 @@ from runner.config.scalars import list_durations
 from runner.config.settings import AUTO, Training
 from runner.data.encode import WEIGHT
 from runner.data.load import EXAMPLE_WEIGHT, Data, Features
-from runner.data.order import epoch_order
 from runner.data.python_rows import PythonData, PythonTable
 from runner.data.slices import read_slices
+from runner.data.training_order import limit_batches
 from runner.display.numbers import format_number
 from runner.display.progress import Progress
 from runner.errors import error_location
@@ -39,7 +39,7 @@ from runner.execution.programs import make_program
 from runner.execution.run_data import READ_LESS, load_data
 from runner.execution.run_weights import RunLoader
 from runner.execution.teacher import load_teacher, teacher_fingerprint
-from runner.execution.weights_needs import with_weights_needs
+from runner.execution.weights_needs import iterate_sources, with_weights_needs
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.platform import find_unused_accelerator, release_unused_memory
@@ -220,7 +220,7 @@ def make_trainer(
                 signals=signals,
             )
         if with_weights:
-            set_weights(trainer, config, progress)
+            set_weights(trainer, config, progress, source)
         trainer.slices = slices
         _note_changed_weights(config, trainer, progress)
         if trainer.plan.total_steps:  # otherwise no schedule is read
@@ -304,13 +304,15 @@ def _note_weights(config: Config, data: Data, progress: Progress) -> None:
 
 def _note_changed_weights(config: Config, trainer: Trainer, progress: Progress) -> None:
     """Shows which weights of a file are changed to fit the images. A resumed run doesn't need the file."""
-    if config.values["resume"] or config.values["quiet"] or not isinstance(trainer.weights_source, NeedsFields):
+    if config.values["resume"] or config.values["quiet"] or trainer.weights_source is None:
         return
-    shapes = list_architecture_variables(trainer.state_shapes)
-    with error_location("weights"):
-        changes = trainer.weights_source.describe_changes(shapes, trainer.parts.model.architecture)
-    if changes is not None:
-        progress.note(f"weights: {changes}")
+    for key, source in iterate_sources(trainer.weights_source):
+        if isinstance(source, NeedsFields):
+            shapes = list_architecture_variables(trainer.state_shapes)
+            with error_location(key):
+                changes = source.describe_changes(shapes, trainer.parts.model.architecture)
+            if changes is not None:
+                progress.note(f"weights: {changes}")
 
 
 def _note_equal_views(trainer: Trainer, progress: Progress) -> None:
@@ -407,15 +409,6 @@ def _note_update(config: Config, trainer: Trainer, progress: Progress) -> None:
         progress.note(f"note: {name} changes nothing, because update.{members.freeze[0]} freezes its parameters")
 
 
-def limit_batches(data: Data, training: Training) -> Data:
-    """The data with at most `training.limit_batches` batches of rows in each split. They are the same for any seed."""
-    if training.limit_batches is None:
-        return data
-    count = training.limit_batches * training.batch_size
-    splits = {split: np.sort(epoch_order(rows, 0, 0)[:count]) for split, rows in data.splits.items()}
-    return replace(data, splits=splits)
-
-
 def _check_splits(data: Data, training: Training, calibrate: str | None) -> None:
     """Raises UserError for settings that the splits don't allow."""
     rows = len(data.splits["train"])
@@ -439,9 +432,9 @@ def _check_splits(data: Data, training: Training, calibrate: str | None) -> None
             )
 
 
-def set_weights(trainer: Trainer, config: Config, progress: Progress) -> None:
+def set_weights(trainer: Trainer, config: Config, progress: Progress, source: PythonData | None = None) -> None:
     """Gives a trainer the initial weights that `weights` names. Those of finished runs are loaded."""
-    loader = RunLoader(config, trainer.program.features, trainer.data.constants, progress)
+    loader = RunLoader(config, trainer.program.features, trainer.data, source, progress)
     with error_location("weights"):
         weights: Weights = build(config.values["weights"], {}, SCHEMA["weights"])
         trainer.set_weights(weights.bind(loader) if isinstance(weights, ModelWeights) else weights)

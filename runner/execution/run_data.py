@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from runner.data.python_rows import PythonData, PythonTable
 from runner.display.progress import Progress
 from runner.errors import error_location, located_settings
 from runner.execution.run_features import check_same_rows, compute_features, configure_rows, load_run
+from runner.execution.trained_rows import warn_of_trained_rows
 from runner.log import LOG
 from runner.memory import memory_error_location
 from runner.override_text import format_override, locate_settings
@@ -121,8 +122,15 @@ def _bind_features(part: NeedsFeatures, config: Config, progress: Progress) -> S
     if part.rows is None and not config.values["operations"]:
         with error_location("data.run"):
             check_same_rows(run, data)
+    if part.rows is not None and (text := warn_of_trained_rows(run, rows, data, _loader(progress))):
+        progress.note(text)
     with progress.working("computing the features"):
         return part.bind(compute_features(run, data, part.stage))
+
+
+def _loader(progress: Progress) -> Callable[[Config, Mapping[str, Constants]], Data]:
+    """Returns a function that loads the data of a finished run: (configuration, constants) -> data."""
+    return lambda config, constants: load_data(config, None, progress, constants)[0]
 
 
 def _leave_out_settled(warnings: Sequence[str], config: Config) -> list[str]:

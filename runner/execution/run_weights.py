@@ -13,10 +13,13 @@ from components.types import Constants, MatchesRows, ParameterRows, UnusableArra
 from runner.config.config import Config
 from runner.config.recorded_config import add_defaults
 from runner.data.encode import encoding_order, parent_keys
-from runner.data.load import Features
+from runner.data.load import Data, Features
+from runner.data.python_rows import PythonData
 from runner.display.progress import Progress
 from runner.execution.finished_run import FinishedRun, find_finished_run
+from runner.execution.run_data import load_data
 from runner.execution.teacher import have_same_values
+from runner.execution.trained_rows import warn_of_trained_rows
 from runner.program.initial_weights import ARCHITECTURE, list_variables
 from runner.program.trees import list_paths
 from runner.run_folder import read_summary
@@ -32,14 +35,16 @@ class RunLoader:
     Args:
         config: the configuration of the run that starts from them.
         features: its targets and columns.
-        constants: the constants of its targets and columns.
+        data: its encoded data.
+        source: replaces the source that its `data` names. None: that source.
         progress: shows warnings, such as about a damaged checkpoint.
     """
 
     def __init__(
-        self, config: Config, features: Features, constants: Mapping[str, Constants], progress: Progress
+        self, config: Config, features: Features, data: Data, source: PythonData | None, progress: Progress
     ) -> None:
-        self._config, self._features, self._constants, self._progress = config, features, constants, progress
+        self._config, self._features, self._constants, self._progress = config, features, data.constants, progress
+        self._data, self._source = data, source
         self._nodes = _list_column_nodes(config)
         self._notes: list[tuple[str, str]] = []  # each with the start of the paths that it is about
 
@@ -50,6 +55,7 @@ class RunLoader:
         except UserError as error:
             raise UserError(str(error).removeprefix("run=")) from error
         self._note_status(run)
+        self._warn_of_trained_rows(run)
         self._note_targets(run)
         changes = self._list_changes(run)
         self._note_columns(run, changes)
@@ -82,6 +88,17 @@ class RunLoader:
         if status != "finished":
             reached = "its latest weights" if epoch is None else f"its best weights so far, of epoch {epoch:g},"
             self._notes.append(("", f"warning: the run {run.folder.name} is {status}; {reached} are taken"))
+
+    def _warn_of_trained_rows(self, run: FinishedRun) -> None:
+        """Notes held-out rows that the run was trained on, which another way to split the same data hides."""
+        if self._source is None and "_target_" not in run.config.values["data"]:
+            return  # its data came from Python, and isn't there
+
+        def load(config: Config, constants: Mapping[str, Constants]) -> Data:
+            return load_data(config, self._source, self._progress, constants)[0]
+
+        if text := warn_of_trained_rows(run, self._config, self._data, load):
+            self._notes.append(("", text))
 
     def _note_targets(self, run: FinishedRun) -> None:
         """Notes classes that differ, which a head of the same size would hide."""

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from components.closest import join_names
 from components.input_files import find_path
-from components.types import IsPublished, MissingFileError, NeedsFields, UserError, WeightsNeeds
+from components.types import IsPublished, JoinsWeights, MissingFileError, NeedsFields, UserError, Weights, WeightsNeeds
 from runner.config.config import Config
+from runner.config.option_parts import list_options_of
 from runner.config.provenance import errors_with_origin, find_origin, format_problem
 from runner.config.python_words import format_override
 from runner.config.recorded_config import read_config
@@ -26,7 +27,7 @@ from runner.signature.schema import COLUMN, SCHEMA
 from runner.tree import iterate_leaves, join_path
 
 IMAGE = "components.feature.Image"
-REMEDY = "Leave it out, or set weights.exact=false"
+ORIGIN = "the weights of "  # the start of the origin of values that weights have set
 
 Place: TypeAlias = tuple[str, ...]
 """The names on the way to a part of a configuration."""
@@ -36,7 +37,7 @@ Values: TypeAlias = dict[str, Any]
 
 
 def with_weights_needs(config: Config, note: Callable[[str], None]) -> Config:
-    """The configuration with the values that its pretrained weights need. A line shows them.
+    """The configuration with the values that its pretrained weights need. A line for each source shows them.
 
     A resumed run has those of its folder, so that it doesn't need the file of the weights.
 
@@ -50,47 +51,75 @@ def with_weights_needs(config: Config, note: Callable[[str], None]) -> Config:
     """
     with errors_with_origin(config), error_location("weights"):
         weights = build(config.values["weights"], {}, SCHEMA["weights"])
-        if isinstance(weights, IsPublished) and not config.values["resume"]:
-            _check_fetched(weights.published.path, config)
-    if not isinstance(weights, NeedsFields) or not weights.exact:
-        return config
+    sources = dict(iterate_sources(weights))
+    needing = {key: each for key, each in sources.items() if isinstance(each, NeedsFields) and each.exact}
     if config.values["resume"]:
-        return _with_recorded_needs(config)
-    with errors_with_origin(config):
-        with error_location("architecture"):
-            architecture = build(config.values["architecture"], {}, SCHEMA["architecture"])
-        with error_location("weights"):
-            needs = weights.find_needs(architecture, config.values["architecture"].keys() - {"_target_"})
-    return _apply(needs, config, note)
+        return _with_recorded_needs(config) if needing else config
+    for key, source in sources.items():
+        if isinstance(source, IsPublished):
+            with errors_with_origin(config), error_location(key):
+                _check_fetched(source.published.path, key, config)
+    for key, source in needing.items():
+        config = _apply(_find_needs(source, key, config), key, config, note)
+    for key, source in needing.items():  # another one may have changed what was right by default
+        _find_wanted(_find_needs(source, key, config), key, config)
+    return config
 
 
-def _check_fetched(path: str, config: Config) -> None:
+def iterate_sources(weights: Weights, key: str = "weights") -> Iterator[tuple[str, Weights]]:
+    """Yields weights with their key in the configuration, or, of joined ones, those of each source."""
+    if not isinstance(weights, JoinsWeights):
+        yield key, weights
+        return
+    for name, source in weights.sources.items():
+        yield from iterate_sources(source, f"{key}.sources.{name}")
+
+
+def _check_fetched(path: str, key: str, config: Config) -> None:
     """Raises UserError, with the command that fetches it, if a published file doesn't exist."""
     try:
         find_path(path, file=True)
     except MissingFileError as error:
-        names = " ".join(f"{group}={config.choices[group]}" for group in ("weights", "architecture"))
-        raise UserError(f"{error}. Fetch the weights with titrate mode=download {names}") from error
+        *names, name = key.split(".")
+        target = _get(config.values, (*names, name))["_target_"]
+        option = config.choices["weights"] if not names else next(iter(list_options_of("weights", target)), "OPTION")
+        words = f"weights={option} architecture={config.choices['architecture']}"
+        raise UserError(f"{error}. Fetch the weights with titrate mode=download {words}") from error
 
 
-def _apply(needs: WeightsNeeds, config: Config, note: Callable[[str], None]) -> Config:
+def _find_needs(source: NeedsFields, key: str, config: Config) -> WeightsNeeds:
+    """What a source of weights needs, given the architecture of a configuration."""
+    with errors_with_origin(config):
+        with error_location("architecture"):
+            architecture = build(config.values["architecture"], {}, SCHEMA["architecture"])
+        with error_location(key):
+            return source.find_needs(architecture, config.values["architecture"].keys() - {"_target_"})
+
+
+def _apply(needs: WeightsNeeds, key: str, config: Config, note: Callable[[str], None]) -> Config:
     """Sets the values that weights need, and shows them in a line."""
-    columns = _list_images(config)
-    wanted: dict[Place, Values] = {("architecture",): dict(needs.fields)}
-    if needs.image is not None and len(columns) == 1:
-        place: Place = ("feature", "columns", columns[0])
-        wanted[place] = _find_image_differences(needs, config, place)
-    problems = [text for place, values in wanted.items() for text in _find_conflicts(needs, config, place, values)]
-    if problems:
-        raise ConfigError(*problems)
+    columns, wanted = _list_images(config), _find_wanted(needs, key, config)
     words = [_format_setting(place, name, value) for place, values in wanted.items() for name, value in values.items()]
     if words and not config.values["quiet"]:
         note(f"weights: {needs.origin} sets {' '.join(words)}{_describe_size(needs, config, columns)}")
     if needs.image is not None and len(columns) != 1:
         note(f"note: {_describe_images(needs, columns)}")
     for place, values in wanted.items():
-        config = _with_values(config, place, values, f"the weights of {needs.origin}")
+        config = _with_values(config, place, values, f"{ORIGIN}{needs.origin}")
     return config
+
+
+def _find_wanted(needs: WeightsNeeds, key: str, config: Config) -> dict[Place, Values]:
+    """The values that weights need and that the configuration doesn't have. Raises ConfigError if it sets others."""
+    columns = _list_images(config)
+    wanted: dict[Place, Values] = {("architecture",): dict(needs.fields)}
+    if needs.image is not None and len(columns) == 1:
+        place: Place = ("feature", "columns", columns[0])
+        wanted[place] = _find_image_differences(needs, config, place)
+    found = (_find_conflicts(needs, key, config, place, values) for place, values in wanted.items())
+    if problems := [text for each in found for text in each]:
+        raise ConfigError(*problems)
+    return wanted
 
 
 def _describe_size(needs: WeightsNeeds, config: Config, columns: list[str]) -> str:
@@ -126,14 +155,18 @@ def _find_image_differences(needs: WeightsNeeds, config: Config, place: Place) -
     return {name: list(value) if isinstance(value, tuple) else value for name, value in wanted.items()}
 
 
-def _find_conflicts(needs: WeightsNeeds, config: Config, place: Place, values: Values) -> Iterator[str]:
+def _find_conflicts(needs: WeightsNeeds, key: str, config: Config, place: Place, values: Values) -> Iterator[str]:
     """The problems of values that the configuration sets to others than the weights need."""
     for name, value in values.items():
         if _is_chosen(config, place, name):
             own = _get(config.values, place)[name]
-            needed = format_override(name, value)
-            problem = f"{_format_setting(place, name, own)}: the weights of {needs.origin} need {needed}. {REMEDY}."
-            yield format_problem(problem, find_origin(config.origins, join_path((*place, name))))
+            origin = find_origin(config.origins, join_path((*place, name)))
+            remedy = "Take both from networks with one value" if (origin or "").startswith(ORIGIN) else "Leave it out"
+            problem = (
+                f"{_format_setting(place, name, own)}: the weights of {needs.origin} need "
+                f"{format_override(name, value)}. {remedy}, or set {key}.exact=false."
+            )
+            yield format_problem(problem, origin)
 
 
 def _is_chosen(config: Config, place: Place, name: str) -> bool:
@@ -165,7 +198,7 @@ def _with_recorded_needs(config: Config) -> Config:
         own, earlier = _get(config.values, place), _get(recorded, place)
         if own["_target_"] == earlier.get("_target_"):
             added = {name: value for name, value in earlier.items() if not _is_chosen(config, place, name)}
-            config = _with_values(config, place, added, f"the weights of {folder}")
+            config = _with_values(config, place, added, f"{ORIGIN}{folder}")
     return config
 
 

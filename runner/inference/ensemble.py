@@ -20,7 +20,6 @@ import numpy as np
 
 from components.closest import join_names
 from components.types import Source, TargetSpec, UserError
-from components.types.splits import SPLIT_OPTIONS
 from runner.config.check_targets import WEIGHTED
 from runner.config.config import Config
 from runner.data.encode import target_column
@@ -30,6 +29,7 @@ from runner.data.transform import OnMissing, Rows
 from runner.display.html import format_html
 from runner.display.progress import Progress
 from runner.execution.teacher import have_same_values
+from runner.execution.trained_rows import count_trained_rows, list_differing
 from runner.inference.predict_fn import RowOutputs
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target
 from runner.inference.trained_model import Evaluation, OpenSplit, TrainedModel
@@ -40,10 +40,6 @@ from runner.training.evaluator import Evaluator, SamplesOfBatch
 
 SHARED_SETTINGS = ("evaluation_batch_size", "check_memory", "compile")  # of the first run, for all
 DATA_KEYS = ("data", "feature", "operations", "examples", "folds", "fold")  # that decide how rows are encoded
-FREE_DATA_OPTIONS = (  # of a source: they may differ between runs that have the same rows
-    *("valid", "test", "stratify", "seed", "valid_from", *SPLIT_OPTIONS),
-    *("drop", "target", "types", "dates", "marks", "nulls", "decimal", "images"),
-)
 
 
 class Run(NamedTuple):
@@ -273,13 +269,13 @@ def _check_same_rows(first: TrainedModel, other: TrainedModel, split: str, numbe
         numbers: the numbers of its rows in the data.
     """
     own, theirs = f"run={first.folder.name}", f"run={other.folder.name}"
-    if differing := _list_differing(first.run.config, other.run.config):
+    if differing := list_differing(first.run.config, other.run.config):
         raise UserError(
             f"{theirs} was trained on other data than {own} ({join_names(differing)}), so it has no {split} split of "
             "the same rows. Name the rows themselves: data.path=FILE, or model.predict(rows) in Python."
         )
     data = other.data
-    learned = np.isin(numbers, data.number_rows("train")).sum()
+    learned = count_trained_rows(numbers, data)
     if split != "train" and learned:
         raise UserError(
             f"{theirs} was trained on {learned:,} of the {len(numbers):,} rows of the {split} split of {own}, so these "
@@ -294,14 +290,6 @@ def _check_same_rows(first: TrainedModel, other: TrainedModel, split: str, numbe
             f"{theirs} leaves out {left_out:,} of the {len(numbers):,} rows of the {split} split of {own}. Name the "
             "rows themselves: data.path=FILE, or model.predict(rows) in Python."
         )
-
-
-def _list_differing(first: Config, other: Config) -> list[str]:
-    """The keys that decide which rows the data has, and that differ between two configurations."""
-    nodes = [config.values["data"] for config in (first, other)]
-    keys = sorted({*nodes[0], *nodes[1]} - {*FREE_DATA_OPTIONS})
-    differing = [f"data.{key}" for key in keys if nodes[0].get(key) != nodes[1].get(key)]
-    return differing + ["operations"] * (first.values["operations"] != other.values["operations"])
 
 
 def _find_converters(first: TrainedModel, other: TrainedModel) -> dict[str, Callable[[Samples], Samples]]:

@@ -111,3 +111,17 @@ def test_each_of_the_given_patterns_and_one_of_the_default_need_a_match() -> Non
 def test_an_error_suggests_the_nearest_path() -> None:
     with pytest.raises(UserError, match=r"pattern head/kernels\. Did you mean head/kernel\? Parameters: body/b"):
         check_patterns(["body", "head/kernels"], ["body/bias", "head/kernel"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "suggestion"),
+    [
+        ("dense_*", "architecture/dense_*"),
+        ("gate/bias", "architecture/tower/gate/bias"),
+        ("kernel", "**/kernel"),
+    ],
+)
+def test_an_error_completes_a_pattern_that_matches_below_a_module(pattern: str, suggestion: str) -> None:
+    paths = [f"architecture/{name}" for name in ("dense_0/kernel", "dense_1/kernel", "tower/gate/bias")]
+    with pytest.raises(UserError, match=re.escape(f"the pattern {pattern}. Did you mean {suggestion}? Parameters: ")):
+        check_patterns([pattern], paths)

@@ -13,11 +13,10 @@ import numpy as np
 from runner.config.config import Config
 from runner.config.provenance import errors_with_origin
 from runner.config.settings import Training
-from runner.data.training_order import TrainingOrder
+from runner.data.training_order import TrainingOrder, limit_batches
 from runner.display.progress import Progress
 from runner.display.tables import Section, shorten_section
 from runner.execution.open_folder import create_mode_folder
-from runner.execution.prepare import limit_batches
 from runner.execution.run_data import load_data
 from runner.execution.weights_needs import with_weights_needs
 from runner.figures.canvas import shorten, target_suffix

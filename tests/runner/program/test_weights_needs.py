@@ -196,6 +196,83 @@ def test_targets_that_are_images_keep_the_size_of_their_images() -> None:
     assert values["feature"]["columns"]["image"]["mean"] == IMAGE["mean"]
 
 
+BODY = "{option: safetensors, path: mine.safetensors, skip: [head]}"
+HEAD = "{option: safetensors, path: mine.safetensors, skip: [conv, scale]}"
+
+
+def resolve_joined(body: str, head: str, *words: str) -> tuple[dict[str, Any], list[str]]:
+    """The configuration with the values that two sources of joined weights set, and the lines that show them."""
+    notes: list[str] = []
+    joined = f"weights.sources={{body: {body}, head: {head}}}"
+    words = ("architecture=mine", "feature=image", "data=digits", "weights=joined", joined, *words)
+    return with_weights_needs(configure(words), notes.append).values, notes
+
+
+def test_each_source_of_joined_weights_sets_its_values() -> None:
+    alone, (line,) = resolve()
+    values, notes = resolve_joined(BODY, HEAD)
+    assert notes == [line]
+    assert [values[key] for key in ("architecture", "feature")] == [alone[key] for key in ("architecture", "feature")]
+    with pytest.raises(UserError) as error:
+        resolve_joined(BODY, HEAD, "architecture.scaled=false", "architecture.pool=mean")
+    assert str(error.value).startswith(
+        "architecture.scaled=false: the weights of mine.safetensors (timm) need scaled=true. Leave it out, or set "
+        "weights.sources.body.exact=false. [set by the command line (architecture.scaled=false)]"
+    )
+    inexact = [each.replace("skip", "exact: false, skip") for each in (BODY, HEAD)]
+    assert resolve_joined(*inexact)[0]["architecture"] == {"_target_": "mine.Mine"}
+
+
+OTHER = """
+import flax.linen as nn
+from components.pretrained import NamingScheme
+from mine import RULES, Mine as Base
+
+NAMING_SCHEMES = (
+    NamingScheme("timm", RULES, required_fields=({"pool": "mean"},)),
+    NamingScheme("torchvision", RULES, required_fields=({"pool": "max"},)),
+)
+
+class Mine(Base):
+    pass
+"""
+
+
+@pytest.mark.parametrize("libraries", [("timm", "torchvision"), ("torchvision", "timm")])
+def test_sources_of_joined_weights_that_need_different_values_are_an_error_that_names_both(
+    libraries: tuple[str, str], write_module: Callable[[str, str], None]
+) -> None:
+    write_module("other", OTHER)
+    Path("conf/architecture/other.yaml").write_text("# Other.\n_target_: other.Mine\n")
+    body, head = (
+        each.replace("skip", f"library: {library}, skip") for each, library in zip((BODY, HEAD), libraries, strict=True)
+    )
+    later = libraries.index("torchvision")  # which needs the default, so that the other one has set its value
+    key = ("body", "head")[later]
+    with pytest.raises(UserError) as error:
+        resolve_joined(body, head, "architecture=other")
+    assert str(error.value) == (
+        "architecture.pool=mean: the weights of mine.safetensors (torchvision) need pool=max. Take both from networks "
+        f"with one value, or set weights.sources.{key}.exact=false. [set by the weights of mine.safetensors (timm)]"
+    )
+
+
+def test_a_run_with_joined_weights_resumes_without_their_files(capsys: pytest.CaptureFixture[str]) -> None:
+    joined = ("weights=joined", f"weights.sources={{body: {BODY}, head: {HEAD}}}", "architecture=mine", "feature=image")
+    found = runner.run(*joined, *QUICK, data=source(1))
+    assert capsys.readouterr().out.count("weights: conv1.weight (our conv/kernel) is summed") == 1
+    assert read_config(found)["architecture"].items() >= {"pool": "mean", "scaled": True}.items()
+    Path("mine.safetensors").unlink()
+    longer = runner.run(*joined, *QUICK, f"resume={found.folder.name}", "training.epochs=2", data=source(1))
+    assert read_config(longer)["feature"] == read_config(found)["feature"]
+
+
+def test_a_published_source_of_joined_weights_names_the_command_that_fetches_it() -> None:
+    published = "{option: imagenet, architecture: components.architecture.ResNet18, skip: [head]}"
+    with pytest.raises(UserError, match=r"weights\.sources\.body: .*download weights=imagenet architecture=resnet18"):
+        resolve_joined(published, HEAD, "architecture=resnet18")
+
+
 def test_without_a_lone_column_of_images_a_note_says_what_the_weights_expect() -> None:
     values, (_, note) = resolve("feature.columns.other={_target_: components.feature.Image, key: image}")
     assert note.startswith("note: the weights of mine.safetensors (timm) expect images with normalize=unit mean=[0.4,")
