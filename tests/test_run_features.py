@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from runner.execution.execute import Result
 from runner.execution.finished_run import FinishedRun
 from runner.execution.run_data import load_data
 from runner.inference.predictions import Predictions
+from runner.inference.trained_model import TrainedModel
 
 QUIET = ("tracking=none", "quiet=true", "training.epochs=1", "optimizer=sgd")
 BODY = (
@@ -58,7 +60,11 @@ def load(run: Path, *words: str) -> Data:
 
 
 def log_probabilities(result: Result | Path) -> np.ndarray:
-    predictions = runner.load(result if isinstance(result, Path) else result.folder).predict("valid")
+    return predict_log_probabilities(runner.load(result if isinstance(result, Path) else result.folder), "valid")
+
+
+def predict_log_probabilities(model: TrainedModel, rows: Any) -> np.ndarray:
+    predictions = model.predict(rows)
     assert isinstance(predictions, Predictions)
     assert predictions.probabilities is not None
     return np.log(np.asarray(predictions.probabilities))
@@ -204,15 +210,27 @@ def test_a_head_predicts_new_rows_with_the_features_of_the_run(
     of_body = runner.load(body)
     encoded = of_body.transform(rows)
     [values] = run_features.StageOutputs(of_body.run, encoded, None).batches([encoded])
-    expected = model.predict({"features": values}).frame()
-    assert expected.nunique().drop(["row"], errors="ignore").max() == 3  # the rows differ
-    assert model.predict(rows).frame().equals(expected)
+    predicted, expected = (predict_log_probabilities(model, each) for each in (rows, {"features": values}))
+    np.testing.assert_array_equal(predicted, expected)
+    assert len(np.unique(expected[:, 0])) == 3
     assert set(model.evaluate(rows)) == {"new/loss", "new/accuracy"}
 
     new = [f"run={head}", "data.path=new.csv"]
     assert main(["mode=predict", *new, "output=predictions.csv"]) == 0, capsys.readouterr().err
     written = Path("predictions.csv").read_text().splitlines()
-    assert [line.split(",")[:2] for line in written[1:]] == [["0", "a"], ["1", "b"], ["2", "b"]]
+    assert [line.split(",")[:2] for line in written[1:]] == [["0", '"a"'], ["1", '"b"'], ["2", '"b"']]
     assert main(["mode=evaluate", *new]) == 0, capsys.readouterr().err
     assert main(["mode=predict", f"run={head}", "data.rows={option: csv, path: new.csv}"]) == 2
     assert "Name the file of new rows by data.path=" in capsys.readouterr().err
+    model.run.transform = replace(model.transform, network="of other weights")
+    with pytest.raises(UserError, match=rf"data\.run: the weights of {body.name} have changed since {head.name}"):
+        model.predict(rows)
+    body.rename(body.with_name("moved"))
+    assert main(["mode=predict", *new, "output=other.csv"]) == 2
+    assert f"{body.name}: there is no such run" in capsys.readouterr().err
+
+
+def test_a_run_of_a_head_only_has_no_features() -> None:
+    run = runner.run("experiment=digits_mlp", "architecture.widths=[]", "training.limit_batches=1", *QUIET).folder
+    with pytest.raises(UserError, match=rf"data\.run: the network of {run.name} has no features"):
+        load(run)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from components.types import FEATURES, Column, ComputedFeatures, NeedsFeatures, UserError
+from components.types import FEATURES, Column, ComputedFeatures, FieldError, NeedsFeatures
 from runner.config.recorded_config import read_config
 from runner.data.encode import parent_keys
 from runner.data.python_rows import NewRows
@@ -76,9 +76,10 @@ class FeaturesOfRows:
             outputs = StageOutputs(self._body, first, self._part.stage)
             if outputs.network != self._run.transform.network:
                 name = self._body.folder.name
-                raise UserError(
+                raise FieldError(
+                    "run",
                     f"the weights of {name} have changed since {self._run.folder.name} was trained on its features. "
-                    "Train the latter again."
+                    "Train the latter again.",
                 )
             return np.concatenate([*outputs.batches(chain([first], pieces))])
 
