@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import runner
 from components.data import Arrays
 from components.types import UserError
+from runner.__main__ import main
 from runner.config.compose import configure
 from runner.data.load import Data
 from runner.display.progress import QuietProgress
@@ -22,6 +24,7 @@ from runner.execution.execute import Result
 from runner.execution.finished_run import FinishedRun
 from runner.execution.run_data import load_data
 from runner.inference.predictions import Predictions
+from runner.inference.trained_model import TrainedModel
 
 QUIET = ("tracking=none", "quiet=true", "training.epochs=1", "optimizer=sgd")
 BODY = (
@@ -57,7 +60,11 @@ def load(run: Path, *words: str) -> Data:
 
 
 def log_probabilities(result: Result | Path) -> np.ndarray:
-    predictions = runner.load(result if isinstance(result, Path) else result.folder).predict("valid")
+    return predict_log_probabilities(runner.load(result if isinstance(result, Path) else result.folder), "valid")
+
+
+def predict_log_probabilities(model: TrainedModel, rows: Any) -> np.ndarray:
+    predictions = model.predict(rows)
     assert isinstance(predictions, Predictions)
     assert predictions.probabilities is not None
     return np.log(np.asarray(predictions.probabilities))
@@ -99,13 +106,13 @@ def test_the_rows_and_the_splits_are_those_of_the_run(body: Path) -> None:
 
 def test_the_features_are_computed_once(body: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TITRATE_CACHE", str(tmp_path / "cache"))
-    computed, compute = list[str](), run_features._Features.pieces
+    computed, compute = list[str](), run_features.StageOutputs.batches
 
-    def pieces(self: Any) -> Any:
+    def batches(self: Any, pieces: Any) -> Any:
         computed.append(self.stage)
-        return compute(self)
+        return compute(self, pieces)
 
-    monkeypatch.setattr(run_features._Features, "pieces", pieces)
+    monkeypatch.setattr(run_features.StageOutputs, "batches", batches)
     first, second, other = load(body), load(body), load(body, "data.stage=dense_0")
     assert computed == ["dense_1", "dense_0"]
     np.testing.assert_array_equal(first.encoded["features"]["values"], second.encoded["features"]["values"])
@@ -158,10 +165,11 @@ def test_maps_keep_their_shape_and_the_last_stage_is_that_before_the_head() -> N
             ["data.stage=dense_2"],
             "data.stage: the network has no stage dense_2. Did you mean dense_1? Stages: dense_0, dense_1.",
         ),
+        (["folds=3"], "folds: 3 is not possible with data=features: its rows keep the splits"),
         (["data.run=last"], "data.run: last is another run after each command. Name the run"),
         (["data.run=outputs/none"], "data.run: outputs/none: there is no such run"),
         (["data.rows={option: breast_cancer}"], "there is no column `image`"),
-        (["folds=3", "fold=0"], "FeatureRows does not support cross-validation"),
+        (["folds=3", "fold=0"], "folds: 3 is not possible with data=features: its rows keep the splits"),
     ],
 )
 def test_what_is_wrong_is_an_error(body: Path, words: list[str], message: str) -> None:
@@ -200,3 +208,43 @@ def test_a_run_whose_data_has_changed_is_an_error(body: Path) -> None:
     with pytest.raises(UserError, match=r"data\.run: its data, or how it is split, has changed"):
         load(changed)
     assert load(changed, "data.rows={option: digits}").fingerprint == load(body).fingerprint
+
+
+def test_a_head_predicts_new_rows_with_the_features_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"{n % 7},{n % 5 - 2},{'ab'[n % 2]}\n" for n in range(60)]
+    (tmp_path / "rows.csv").write_text("x,y,label\n" + "".join(lines))
+    Path("new.csv").write_text("x,y,label\n6,2,a\n0,-1,b\n3,1,b\n")
+    table = ("data=csv", f"data.path={tmp_path / 'rows.csv'}", "data.target=label", "architecture=mlp")
+    body = runner.run(*table, "architecture.widths=[4]", "training.batch_size=8", *QUIET).folder
+    head = train_head(body, "training.batch_size=8").folder
+
+    model, rows = runner.load(head), {"x": [6, 0, 3], "y": [2, -1, 1], "label": ["a", "b", "b"]}
+    of_body = runner.load(body)
+    encoded = of_body.transform(rows)
+    [values] = run_features.StageOutputs(of_body.run, encoded, None).batches([encoded])
+    predicted, expected = (predict_log_probabilities(model, each) for each in (rows, {"features": values}))
+    np.testing.assert_array_equal(predicted, expected)
+    assert len(np.unique(expected[:, 0])) == 3
+    assert set(model.evaluate(rows)) == {"new/loss", "new/accuracy"}
+
+    new = [f"run={head}", "data.path=new.csv"]
+    assert main(["mode=predict", *new, "output=predictions.csv"]) == 0, capsys.readouterr().err
+    written = Path("predictions.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in written[1:]] == [["0", '"a"'], ["1", '"b"'], ["2", '"b"']]
+    assert main(["mode=evaluate", *new]) == 0, capsys.readouterr().err
+    assert main(["mode=predict", f"run={head}", "data.rows={option: csv, path: new.csv}"]) == 2
+    assert "Name the file of new rows by data.path=" in capsys.readouterr().err
+    model.run.transform = replace(model.transform, network="of other weights")
+    with pytest.raises(UserError, match=rf"data\.run: the weights of {body.name} have changed since {head.name}"):
+        model.predict(rows)
+    body.rename(body.with_name("moved"))
+    assert main(["mode=predict", *new, "output=other.csv"]) == 2
+    assert f"{body.name}: there is no such run" in capsys.readouterr().err
+
+
+def test_a_run_of_a_head_only_has_no_features() -> None:
+    run = runner.run("experiment=digits_mlp", "architecture.widths=[]", "training.limit_batches=1", *QUIET).folder
+    with pytest.raises(UserError, match=rf"data\.run: the network of {run.name} has no features"):
+        load(run)

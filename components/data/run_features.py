@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 
 from components.types import (
+    FEATURES,
     Block,
     ComputedFeatures,
     DataError,
@@ -19,8 +20,6 @@ from components.types import (
     UserError,
     row_count,
 )
-
-FEATURES = "features"  # the column that is added
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +73,7 @@ class FeatureRows:
 
     def __init__(self, features: ComputedFeatures) -> None:
         self._features = features
+        self.network = features.network
 
     def fingerprint(self) -> str:
         return hashlib.blake2b(self._features.fingerprint.encode(), digest_size=16).hexdigest()
@@ -99,6 +99,11 @@ class FeatureRows:
     def row_numbers(self) -> np.ndarray | None:
         """The number in the data of each row. None: no row is left out."""
         return self._features.row_numbers
+
+    def source_rows(self) -> np.ndarray:
+        """The number in the data of each row."""
+        numbers = self._features.row_numbers
+        return np.arange(sum(self.sizes().values())) if numbers is None else numbers
 
     def blocks(self, part: str) -> Iterator[Block]:
         """Yields the rows of a part. Raises DataError if they have a column `features` already."""

@@ -38,6 +38,7 @@ from components.types.column import Target as Target
 from components.types.column import UnscalesImages as UnscalesImages
 from components.types.column import UpgradesConstants as UpgradesConstants
 from components.types.column import WritesImages as WritesImages
+from components.types.data import FEATURES as FEATURES
 from components.types.data import AllowsAbsentColumns as AllowsAbsentColumns
 from components.types.data import Block as Block
 from components.types.data import ChecksFiles as ChecksFiles
@@ -47,6 +48,7 @@ from components.types.data import Encoded as Encoded
 from components.types.data import FileChecksums as FileChecksums
 from components.types.data import FindsBadRows as FindsBadRows
 from components.types.data import Foldable as Foldable
+from components.types.data import HasFeatures as HasFeatures
 from components.types.data import HasFiles as HasFiles
 from components.types.data import HasNotes as HasNotes
 from components.types.data import HasSources as HasSources

@@ -205,6 +205,10 @@ class Source(Protocol):
         """
 
 
+FEATURES = "features"
+"""The column that a source adds for the features of a finished run."""
+
+
 class ComputedFeatures(NamedTuple):
     """What a stage of the network of a finished run computes for rows.
 
@@ -217,6 +221,7 @@ class ComputedFeatures(NamedTuple):
         row_numbers: the number in the data, from 0, of each row. None: no row is left out.
         skipped_rows: the number of rows that are left out because they can't be read. None: such a row is an error.
         notes: sentences about what operations do.
+        network: a digest of the weights of the run and the stage.
     """
 
     rows: Source
@@ -227,6 +232,18 @@ class ComputedFeatures(NamedTuple):
     row_numbers: np.ndarray | None
     skipped_rows: int | None
     notes: tuple[str, ...]
+    network: str
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A source with the features of a finished run.
+
+    Attributes:
+        network: a digest of the weights of the run and the stage.
+    """
+
+    network: str
 
 
 @runtime_checkable

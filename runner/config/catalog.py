@@ -23,6 +23,7 @@ IMAGE_FOLDERS, IMAGE_TABLE = "components.data.ImageFolders", "components.data.Im
 FRAME, TABLE_FILE = "components.data.Frame", "components.data.TableFile"  # tables from Python, and in files
 TABLES_IN_FILES = ("components.data.Csv", TABLE_FILE, IMAGE_TABLE, "components.data.Sql")  # or in a database
 MIXED = "components.data.Mixed"
+RUN_FEATURES = "components.data.RunFeatures"
 FROM_PYTHON = "from_python"  # the option of `data` for a table that a call from Python passes
 OPTION = "option"  # the key of an option's name beside values of its parameters
 

@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from components.closest import equal_names, join_names, suggest_name
 from components.types import Range
 from components.types.splits import find_split_conflicts
-from runner.config.catalog import EXPERIMENT, OPTION, find_options, read_default_options
+from runner.config.catalog import EXPERIMENT, OPTION, RUN_FEATURES, find_options, read_default_options
 from runner.config.check_data import find_drop_problems
 from runner.config.check_examples import find_example_problems
 from runner.config.check_files import find_file_problems
 from runner.config.check_operations import find_operation_problems
 from runner.config.check_schedule import find_schedule_problems
-from runner.config.check_targets import WEIGHTED, find_augmentations, find_target_problems, is_set, list_metric_names
+from runner.config.check_targets import (
+    WEIGHTED,
+    find_augmentations,
+    find_target_problems,
+    is_set,
+    list_metric_names,
+    target_of,
+)
 from runner.config.check_teacher import find_teacher_problems
 from runner.config.check_update import find_update_problems
 from runner.config.check_weights import find_run_problems
@@ -478,6 +485,12 @@ def _check_folds(values: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("fold", f"{fold} is set without folds, the number of folds. Set both.")
     elif isinstance(fold, int) and isinstance(folds, int) and fold >= folds:
         yield Problem("fold", f"{fold} is not below folds={folds}. Folds count from 0.")
+    if folds is not None and values.get("mode") not in RUN_MODES and target_of(values.get("data")) == RUN_FEATURES:
+        yield Problem(
+            "folds",
+            f"{folds} is not possible with data=features: its rows keep the splits with which the network of data.run "
+            "was trained, or those of data.rows. Leave folds out, and repeat the run with other seeds: -m seed=1,2,3.",
+        )
 
 
 def _check_splits(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from components.types import UserError
+from runner.config.catalog import RUN_FEATURES
 from runner.config.check_targets import target_of
 from runner.config.modes import RUN_MODES
 from runner.run_folder import LAST_RUN, find_run
 from runner.signature.type_hints import Problem
 
-RUN_READERS = ("components.pretrained.Run", "components.data.RunFeatures")
+RUN_READERS = ("components.pretrained.Run", RUN_FEATURES)
 JOINED_WEIGHTS = "components.pretrained.Joined"
 
 

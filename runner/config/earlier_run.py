@@ -12,8 +12,10 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from components.uri_mask import MASK, mask_uri
-from runner.config.catalog import FRAME, MIXED, TABLE_FILE, find_options
+from runner.config.catalog import FRAME, MIXED, RUN_FEATURES, TABLE_FILE, find_options
+from runner.config.check_targets import target_of
 from runner.config.config import Config
+from runner.config.features_run import read_source_of_rows
 from runner.config.merge import MergedTree
 from runner.config.options import OptionReader
 from runner.config.overrides import ParsedOverrides, drop_overridden
@@ -76,6 +78,16 @@ def _names_other_database(settings: Sequence[Override], of_run: Mapping[str, Any
     )
 
 
+def _find_rows_problems(settings: Sequence[Override], of_run: Mapping[str, Any]) -> list[str]:
+    """The problem of `data.rows`, where the features of a run are those of the rows of another run."""
+    data = of_run.get("data")
+    if target_of(data) != RUN_FEATURES or not isinstance(data, Mapping) or data.get("rows") is not None:
+        return []
+    texts = [str(item.input_line) for item in settings if item.key_or_group.split(".")[:2] == ["data", "rows"]]
+    remedy = "Name the file of new rows by data.path=…, or pass rows in Python to runner.load(RUN).predict"
+    return [f"{text}: the run was trained on the rows of data.run. {remedy}." for text in texts]
+
+
 def _read_options(settings: Sequence[Override]) -> set[str]:
     """The options of `data` that overrides set."""
     keys = [setting.key_or_group.split(".") for setting in settings]
@@ -123,6 +135,9 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
         of_run = add_missing_keys(of_run)
     names_new_rows = any(NEW_ROWS_KEY.fullmatch(setting.key_or_group) for setting in settings)
     names_new_rows |= _names_other_database(settings, of_run)
+    rows_problems = _find_rows_problems(settings, of_run)
+    if names_new_rows and config.values["mode"] in ("evaluate", "predict"):
+        of_run["data"] = read_source_of_rows(of_run, config.values["folder"])
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == FRAME:
         of_run["data"] = data | {"_target_": TABLE_FILE}  # the file is read like the table from Python
     if names_new_rows and isinstance(data := of_run.get("data"), dict) and data.get("_target_") == MIXED:
@@ -143,7 +158,7 @@ def overlay_run(config: Config, parsed: ParsedOverrides, folder: Path) -> tuple[
         option_problems=tuple(merged.option_problems),
         names_new_rows=names_new_rows,
     )
-    problems = list(merged.problems)
+    problems = [*merged.problems, *rows_problems]
     if names_new_rows and (split := (values.get("data") or {}).get("split")) and values["mode"] != "look":
         text = f"data.split: {split} is a split of the run's own data, and the command names other rows."
         remedy = (

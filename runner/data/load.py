@@ -26,6 +26,7 @@ from components.types import (
     Foldable,
     FoundExamples,
     HasClasses,
+    HasFeatures,
     HasFiles,
     HasNotes,
     HasSources,
@@ -228,6 +229,7 @@ class Data:
         source: the source, which leaves out the same rows. None: it isn't kept, because it may hold a whole table.
         draws: the number of examples that each training row is known for, of which an epoch has one: row i is also the
             examples i + rows, i + 2 * rows and so on of `encoded`.
+        network: a digest of the network whose features the rows have (data=features). None: they have none.
     """
 
     encoded: Mapping[str, Mapping[str, Encoded]]
@@ -247,6 +249,7 @@ class Data:
     operations: OperationsSummary | None = None
     source: Source | None = None
     draws: int = 1
+    network: str | None = None
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -353,6 +356,7 @@ def load_encoded(
         operations=None if (fields := fitted.get("operations")) is None else OperationsSummary.from_plain(fields),
         **sizes,
         source=source,
+        network=source.network if isinstance(source, HasFeatures) else None,
     )
     return data if features.examples is None else _make_examples(data, features, entries, f"{rows_id}\n{fold}")
 

@@ -79,6 +79,7 @@ class Transform:
         source_options: the options of the run's source with which texts are read as in training.
         operations: the row operations of the run. New rows pass through those that compute columns.
         other_sources: the fingerprints of the other sources that operations read, by the operation's number.
+        network: a digest of the network whose features the run reads (data=features). None: it reads none.
     """
 
     features: Features
@@ -87,6 +88,7 @@ class Transform:
     source_options: Mapping[str, Any] = field(default_factory=dict)
     operations: tuple[RowOperation, ...] = ()
     other_sources: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -205,7 +207,7 @@ class Transform:
 
     def examples(
         self,
-        rows: Mapping[str, Any] | Source,
+        rows: Mapping[str, Any] | Source | NewRows,
         *,
         on_missing: OnMissing = "error",
         on_warning: Callable[[str], None] | None = None,
@@ -215,7 +217,7 @@ class Transform:
         if not isinstance(examples, FindsExamples):
             raise LocatedError("examples", UNPREDICTABLE)
         columns = self.columns | self.features.example_columns
-        opened = self.open(rows, columns)
+        opened = rows if isinstance(rows, NewRows) else self.open(rows, columns)
         (encoded,) = self._encode_pieces(opened, None, on_missing=on_missing, on_warning=on_warning)
         found = find_new_examples(opened.source, examples, with_targets=False)
         if on_warning is not None:
@@ -272,6 +274,7 @@ def save_transform(
         "columns": static,
         "forms": array_layouts(data.encoded),
         "source": merge_options(data.source_options, reading) if data.source_options else {},
+        "network": data.network,
         "operations": list(operations),
         "other_sources": list_other_sources(build_operations(operations)),
         "keys": _list_keys(inputs | features.example_columns, read, operations),
@@ -370,7 +373,8 @@ def load_transform(path: Path) -> Transform:
             constants[name] = each.upgrade(constants[name])
     operations = build_operations(metadata.get("operations", ()))
     others = metadata.get("other_sources", {})
-    return Transform(features, constants, layouts, metadata.get("source", {}), operations, others)
+    source, network = metadata.get("source", {}), metadata.get("network")
+    return Transform(features, constants, layouts, source, operations, others, network)
 
 
 def _lists_to_tuples(node: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from runner.data.batches import gather_rows
 from runner.data.encoded_cache import EncodedCache
 from runner.data.load import Data
 from runner.data.stacked_columns import stack_columns
+from runner.data.transform import Rows
 from runner.data.used_rows import select_used
 from runner.execution.finished_run import FinishedRun, find_finished_run
 from runner.log import LOG
@@ -100,14 +101,16 @@ def compute_features(run: FinishedRun, data: Data, stage: str | None) -> Compute
     Raises:
         UserError: the network has no such stage, or a row of it no array of numbers.
     """
-    computation = _Features(run, data, stage)
+    computation = StageOutputs(run, data.encoded, stage)
     assert data.source is not None
     rows = select_used(data.source, data.used_rows)
     about = f"{computation.stage} of {run.folder.name}"
     entries = EncodedCache(cache_folder() if data.encoding_id else None, lambda: about)
     code = digest_code(part_packages([run.config.values["architecture"]]))
     digest = hashlib.blake2b(f"{VERSION} {data.encoding_id} {computation.identity} {code}".encode(), digest_size=16)
-    encoded = entries.load_or_encode(digest.hexdigest(), computation.pieces, computation.rows)
+    encoded = entries.load_or_encode(
+        digest.hexdigest(), lambda: _as_column(computation.batches([data.encoded])), _count_rows(data.encoded)
+    )
     LOG.info("the features are ready: %s", about)
     return ComputedFeatures(
         rows,
@@ -118,22 +121,38 @@ def compute_features(run: FinishedRun, data: Data, stage: str | None) -> Compute
         data.row_numbers,
         data.skipped_rows,
         data.notes,
+        computation.network,
     )
 
 
-class _Features:
-    """The computation of the features of encoded rows, in batches.
+def _as_column(batches: Iterator[np.ndarray]) -> Iterator[dict[str, dict[str, Any]]]:
+    """Consecutive features as pieces of an encoded column."""
+    return ({"features": {"values": values}} for values in batches)
+
+
+def _count_rows(encoded: Rows) -> int:
+    return row_count(next(iter(next(iter(encoded.values())).values())))
+
+
+class StageOutputs:
+    """The outputs of a stage of the network of a finished run for encoded rows, in batches.
+
+    Args:
+        run: the run.
+        encoded: rows, encoded as its inputs.
+        stage: the stage of its network. None: the last one.
 
     Attributes:
-        stage: the stage.
-        rows: the number of rows.
+        stage: the name of the stage.
+
+    Raises:
+        FieldError: the network has no such stage, or no stage with a row for each row.
     """
 
-    def __init__(self, run: FinishedRun, data: Data, stage: str | None) -> None:
-        self._run, self._encoded = run, data.encoded
-        self.rows = row_count(next(iter(next(iter(data.encoded.values())).values())))
-        self._size = min(run.training.evaluation_batch_size, self.rows)
-        self.stage = self._choose_stage(stage)
+    def __init__(self, run: FinishedRun, encoded: Rows, stage: str | None) -> None:
+        self._run = run
+        self._size = min(run.training.evaluation_batch_size, _count_rows(encoded))
+        self.stage = self._choose_stage(encoded, stage)
         self._apply = jax.jit(self._compute_stage) if run.program.is_compiled else self._compute_stage
 
     @property
@@ -148,11 +167,22 @@ class _Features:
         precision = self._run.config.values["training"]["precision"]
         return json.dumps([self.stage, weights.hexdigest(), network, precision], sort_keys=True)
 
-    def pieces(self) -> Iterator[dict[str, dict[str, Any]]]:
-        """Yields the features of consecutive rows."""
+    @property
+    def network(self) -> str:
+        """A digest of the identity."""
+        return hashlib.blake2b(self.identity.encode(), digest_size=16).hexdigest()
+
+    def batches(self, pieces: Iterable[Rows]) -> Iterator[np.ndarray]:
+        """Yields the features of consecutive rows, float32 (B, …).
+
+        Args:
+            pieces: the rows, encoded piece by piece.
+
+        Raises:
+            FieldError: the features have several shapes.
+        """
         shape: tuple[int, ...] | None = None
-        for first in range(0, self.rows, self._size):
-            values = np.asarray(self._apply(*self._arguments(first)))[: self.rows - first]
+        for values in (values for encoded in pieces for values in self._apply_to(encoded)):
             if shape not in (None, values.shape[1:]):
                 raise FieldError(
                     "stage",
@@ -160,9 +190,15 @@ class _Features:
                     "lists of rows have different lengths. Choose a stage with one shape.",
                 )
             shape = values.shape[1:]
-            yield {"features": {"values": values}}
+            yield values
 
-    def _choose_stage(self, stage: str | None) -> str:
+    def _apply_to(self, encoded: Rows) -> Iterator[np.ndarray]:
+        """Yields the features of rows, in batches of one size but for the last one."""
+        rows = _count_rows(encoded)
+        for first in range(0, rows, self._size):
+            yield np.asarray(self._apply(*self._arguments(encoded, first)))[: rows - first]
+
+    def _choose_stage(self, encoded: Rows, stage: str | None) -> str:
         """The name of the stage. Raises FieldError if there is none of this name, or it has no row for each row."""
         order: list[str] = []  # JAX sorts the keys of what a traced function returns
 
@@ -171,22 +207,26 @@ class _Features:
             order.extend(computed)
             return computed
 
-        found: Mapping[str, Any] = jax.eval_shape(trace, *self._arguments(0))
+        found: Mapping[str, Any] = jax.eval_shape(trace, *self._arguments(encoded, 0))
         usable = [name for name in order if found[name].shape[:1] == (self._size,)]
         if not usable:
-            raise UserError("its network has no features. Choose another run.")
+            raise FieldError(
+                "run",
+                f"the network of {self._run.folder.name} has no features, because it has no layer before its outputs. "
+                "Choose another run.",
+            )
         if stage is not None and stage not in usable:
             raise FieldError(
                 "stage", f"the network has no stage {stage}. {suggest_name(stage, usable, title='Stages')}"
             )
         return usable[-1] if stage is None else stage
 
-    def _arguments(self, first: int) -> tuple[Any, ...]:
+    def _arguments(self, encoded: Rows, first: int) -> tuple[Any, ...]:
         """The arguments of `_compute` for the batch of rows from `first` on. The last row fills the last batch."""
-        rows = np.arange(first, first + self._size).clip(max=self.rows - 1)
-        encoded = stack_columns(gather_rows(self._encoded, rows), 1, self._run.program.column_kinds)
+        rows = np.arange(first, first + self._size).clip(max=_count_rows(encoded) - 1)
+        batch = stack_columns(gather_rows(encoded, rows), 1, self._run.program.column_kinds)
         variables = {"params": self._run.weights.parameters, **self._run.weights.model_state}
-        return self._run.program_inputs, variables, encoded
+        return self._run.program_inputs, variables, batch
 
     def _compute_stage(self, *arguments: Any) -> jax.Array:
         return self._compute(*arguments)[self.stage]

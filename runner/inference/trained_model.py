@@ -12,8 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components.closest import join_names
-from components.columns import as_table, is_table
-from components.types import Column, DrawsExamples, LeavesOut, RowNumbers, Source, TargetSpec, UserError, get_only
+from components.columns import as_table, columns_by_name, is_table
+from components.types import (
+    FEATURES,
+    Column,
+    DrawsExamples,
+    LeavesOut,
+    RowNumbers,
+    Source,
+    TargetSpec,
+    UserError,
+    get_only,
+)
 from runner.config.catalog import FRAME
 from runner.config.config import Config
 from runner.data.copied_columns import copy_columns
@@ -30,6 +40,7 @@ from runner.execution.finished_run import FinishedRun
 from runner.execution.programs import make_program
 from runner.execution.run_data import load_data
 from runner.execution.teacher import load_teacher
+from runner.inference.feature_rows import FeaturesOfRows
 from runner.inference.new_rows import check_none_skipped, check_on_missing, keep_possible_remedies
 from runner.inference.predict_fn import PredictFn, RowOutputs, check_mc_samples, join_outputs
 from runner.inference.predictions import Predictions, TargetPredictions, check_has_target, check_split, make_predictions
@@ -305,7 +316,7 @@ class TrainedModel:
             for sentence in rows.left_out() if isinstance(rows, LeavesOut) else ():
                 self._progress.note(f"warning: {sentence}")
             read = columns | self.features.example_columns
-            opened = self.transform.open(rows, read)
+            opened = self._open(rows, on_missing, self._note, read)
             source, notes = opened.source, opened.list_notes()
             gaps = Gaps()
             if on_missing == "fill":
@@ -507,15 +518,30 @@ class TrainedModel:
         if self.features.examples is not None:
             with predicting:
                 with keep_possible_remedies(rows):
-                    examples = self.transform.examples(rows, on_missing=on_missing, on_warning=on_warning)
+                    opened = self._open(
+                        rows, on_missing, on_warning, self.transform.columns | self.features.example_columns
+                    )
+                    examples = self.transform.examples(opened, on_missing=on_missing, on_warning=on_warning)
                 yield [examples.encoded], examples.rows
             return
         with predicting:
             with self._reading(rows):
-                opened = self.transform.open(rows)
+                opened = self._open(rows, on_missing, on_warning, self.transform.columns)
                 numbers = opened.find_numbers()
             with closing(self._encode(rows, opened, on_missing, on_warning)) as pieces:
                 yield pieces, numbers
+
+    def _open(
+        self, rows: Any, on_missing: OnMissing, on_warning: Callable[[str], None], columns: Mapping[str, Column]
+    ) -> NewRows:
+        """Opens new rows, to be read by columns. If these read features of another run, it computes them first."""
+        if self.transform.network is None or (is_table(rows) and FEATURES in columns_by_name(rows, "rows")):
+            return self.transform.open(rows, columns)
+        return self._features_of_rows.open(rows, columns, on_missing, on_warning)
+
+    @cached_property
+    def _features_of_rows(self) -> FeaturesOfRows:
+        return FeaturesOfRows(self.run, lambda warning: self._progress.note(f"warning: {warning}"))
 
     def _encode(
         self,

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from components.columns import ALL, merge_options
 from components.input_files import describe_paths
-from components.types import AllowsAbsentColumns, DataError, InfersTypes, NeedsFeatures, Remedy, SkipsRows, UserError
+from components.types import (
+    FEATURES,
+    AllowsAbsentColumns,
+    DataError,
+    InfersTypes,
+    NeedsFeatures,
+    Remedy,
+    SkipsRows,
+    UserError,
+)
 from components.types.splits import SPLIT_OPTIONS
 from runner.config.catalog import IMAGE_FOLDERS, TABLES_IN_FILES
 from runner.config.check_files import check_output
+from runner.config.features_run import find_features_run
 from runner.config.provenance import Problems
+from runner.config.recorded_config import read_config
 from runner.config.settings import Output
 from runner.data.copied_columns import (
     ROW,
@@ -25,7 +36,7 @@ from runner.data.copied_columns import (
     list_path_columns,
 )
 from runner.data.encode import TARGET, target_column
-from runner.data.load import target_nodes
+from runner.data.load import RawColumns, target_nodes
 from runner.data.transform import read_raw_columns, read_source_options
 from runner.display.progress import make_progress
 from runner.errors import error_location, located_settings
@@ -232,7 +243,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
         )
     with error_location("data"):
         folder = find_run(Path(config.values["folder"]), config.values["run"], "run")
-        recorded = read_source_options(folder)
+        recorded, read = _read_columns(config, folder, with_target=with_target)
         options = merge_options(recorded, config.values["data"])
         dropped = _options_of_runs(options)
         if not with_target:
@@ -241,7 +252,7 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
             dropped = (*dropped, "classes")  # the class of a new image is unknown, whatever its folder is named
         options = {key: value for key, value in options.items() if key not in dropped}
         data = options if with_target else _without_target_options(options, config.values["feature"])
-        if (read := read_raw_columns(folder, with_target=with_target)) is not None:
+        if read is not None:
             data = {
                 option: _select_columns(option, value, recorded.get(option), read.names)
                 for option, value in data.items()
@@ -265,6 +276,22 @@ def open_new_rows(config: Config, *, with_target: bool = False) -> Source | None
                 f"{left_out[0]}. Set data.suffix=null to read all images, or data.suffix=[{suffix}]"
             )
     return source
+
+
+def _read_columns(config: Config, folder: Path, *, with_target: bool) -> tuple[dict[str, Any], RawColumns | None]:
+    """The options with which new rows are read as in training, and their raw columns, as `read_raw_columns` has them.
+
+    Those of a run on the features of another run are the columns that this one reads, and its own others.
+    """
+    read, of_run = read_raw_columns(folder, with_target=with_target), read_config(folder)
+    body = find_features_run(of_run, config.values["folder"])
+    if body is None:
+        return read_source_options(folder), read
+    options = read_source_options(body) if of_run["data"].get("rows") is None else {}
+    inputs = read_raw_columns(body, with_target=False)
+    if read is None or inputs is None:
+        return options, None
+    return options, read._replace(names=(read.names - {FEATURES}) | inputs.names)
 
 
 def _is_set(config: Config, option: str) -> bool:

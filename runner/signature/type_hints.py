@@ -226,7 +226,8 @@ def _describe_problem(value: Any, hint: Any) -> str:
         advice += f". Write [{value}], in quotes on the command line"
     if isinstance(value, list) and value and all(_accepts(hint, element) for element in value):
         each = ",".join(map(format_value, value))
-        sweep = f'a sweep (titrate -m, or in Python runner.multirun("…={each}"))'
+        argument = repr(f"…={each}") if '"' in each else f'"…={each}"'
+        sweep = f"a sweep (titrate -m, or in Python runner.multirun({argument}))"
         advice += f"{SWEEP_ADVICE}{each} without brackets in {sweep}"
     return f"{format_value(value)} is not {expected}{advice}"
 

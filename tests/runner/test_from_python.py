@@ -195,6 +195,11 @@ def test_wrong_data_is_an_error_that_says_what_to_pass(arguments: dict[str, Any]
             'runner.multirun("…=0.1,0.2"))',
         ),
         (
+            [{"note": ["a/b", "c"]}],
+            {},
+            """in Python runner.multirun('…="a/b","c"'))""",
+        ),
+        (
             ["learning_rate=1,2"],
             {},
             "several values need a sweep. Write -m before the overrides (in Python, call runner",
