@@ -67,13 +67,16 @@ def map_matching(
     return jax.tree_util.tree_map_with_path(map_leaf, tree)
 
 
-def check_patterns(patterns: Iterable[str], paths: Sequence[str], field: str = "paths") -> None:
+def check_patterns(
+    patterns: Iterable[str], paths: Sequence[str], field: str = "paths", noun: str = "parameter"
+) -> None:
     """Checks that each pattern matches a parameter of a model.
 
     Args:
         patterns: the patterns.
         paths: the paths of the model's parameters.
         field: the parameter of the part that has the patterns.
+        noun: what the paths are of.
 
     Raises:
         FieldError: a pattern matches no path, or there is no pattern.
@@ -87,7 +90,7 @@ def check_patterns(patterns: Iterable[str], paths: Sequence[str], field: str = "
                 pattern, _list_patterns(paths, anywhere=pattern.startswith("**/"))
             )
             suggestion = f"Did you mean {nearest}? " if nearest else ""
-            raise FieldError(field, f"no parameter matches the pattern {pattern}. {suggestion}{listed}")
+            raise FieldError(field, f"no {noun} matches the pattern {pattern}. {suggestion}{listed}")
 
 
 def _complete(pattern: str, paths: Sequence[str]) -> str | None:

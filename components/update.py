@@ -130,7 +130,7 @@ class Freeze:
     def assign_turns(self, paths: Sequence[str]) -> dict[str, str]:
         assigned: dict[str, str] = {}
         for name, turn in (self.turns or {}).items():
-            check_patterns(turn["paths"], paths, f"turns.{name}.paths")
+            check_patterns(turn["paths"], paths, f"turns.{name}.paths", "frozen parameter")
             own = _select((path for path in paths if path not in assigned), turn["paths"])
             if not own:
                 raise FieldError(f"turns.{name}", "the turn has no parameter, because those before it have them all.")
