@@ -630,8 +630,14 @@ def test_parameters_are_unfrozen_in_turns_and_a_run_is_resumed_exactly_across_th
 @pytest.mark.parametrize(
     ("turn", "message"),
     [
-        (["architecture/hea"], "update.freeze.turns.top.paths: no parameter matches the pattern architecture/hea."),
-        (["architecture/head"], "update.freeze.turns.top.paths: no parameter matches the pattern architecture/head."),
+        (
+            ["architecture/hea"],
+            "update.freeze.turns.top.paths: no frozen parameter matches the pattern architecture/hea.",
+        ),
+        (
+            ["architecture/head"],
+            "update.freeze.turns.top.paths: no frozen parameter matches the pattern architecture/head.",
+        ),
     ],
 )
 def test_a_turn_without_frozen_parameters_is_an_error(turn: list[str], message: str, in_empty_folder: Path) -> None:
