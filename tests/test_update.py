@@ -359,7 +359,7 @@ def test_a_member_of_the_user_takes_two_steps_and_is_resumed(name: str) -> None:
         ),
         (
             ["update=[decay]", "update.decay.paths=[head]"],
-            "update.decay.paths: no parameter matches the pattern head. Parameters: architecture/",
+            "update.decay.paths: no parameter matches the pattern head. Did you mean architecture/head? Parameters: ",
         ),
         (
             ["update=[groups]", "update.groups.a={paths: ['x/*']}"],
