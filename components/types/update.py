@@ -89,7 +89,7 @@ class AveragesSets(AfterUpdate, Protocol):
         """What `after` gets as `averaged` in the first step: the variables, and other collections, such as a count."""
 
     def count(self, averaged: Variables) -> jax.Array:
-        """The number of sets in the mean, int32 (). 0: it has not begun, and `averaged` equals the variables."""
+        """The number of sets in the mean, int32 (). 0: none was taken, and `averaged` equals the variables."""
 
     def due_steps(self, clock: Clock) -> tuple[Scalar, Scalar]:
         """When weights are taken: after steps above the first number that are nearest to a multiple of the second one.

@@ -311,6 +311,13 @@ def check_groups(groups: Any, part: str) -> None:
             )
 
 
+def _check_by_path(values: Any, paths: Sequence[str], part: str, noun: str) -> None:
+    """Raises UserError unless a method returns a mapping by paths of parameters. `noun`: what its values are."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{part} returns {_describe(values)}. It must return the {noun} of each path.")
+    check_paths(values, paths, part)
+
+
 def check_assigned(assigned: Any, paths: Sequence[str], groups: Collection[str], part: str) -> None:
     """Raises UserError unless `assign` of an update returns a group for the path of each parameter.
 
@@ -320,9 +327,7 @@ def check_assigned(assigned: Any, paths: Sequence[str], groups: Collection[str],
         groups: the names of the groups.
         part: the name of the method, for the message.
     """
-    if not isinstance(assigned, Mapping):
-        raise UserError(f"{part} returns {_describe(assigned)}. It must return the group of each path.")
-    check_paths(assigned, paths, part)
+    _check_by_path(assigned, paths, part, "group")
     for path in paths:
         if path not in assigned:
             raise UserError(f"{part} returns no group for {path}. It must return one for each path.")
@@ -339,9 +344,7 @@ def check_depths(depths: Any, paths: Sequence[str], part: str) -> None:
         paths: the paths of all parameters.
         part: the name of the method, for the message.
     """
-    if not isinstance(depths, Mapping):
-        raise UserError(f"{part} returns {_describe(depths)}. It must return the depth of each path.")
-    check_paths(depths, paths, part)
+    _check_by_path(depths, paths, part, "depth")
     for path in paths:
         depth = depths.get(path)
         if not isinstance(depth, int) or depth < 0:
